@@ -1,0 +1,30 @@
+"""Where `properties/` and `benchmarks/` lie: beside the package in a checkout, inside it in a wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def root() -> Path:
+    """Folder that holds `properties/` and `benchmarks/`; a checkout wins over the copies in a wheel."""
+    checkout = _PACKAGE.parent
+    if (checkout / "pyproject.toml").is_file() and (checkout / "properties").is_dir():
+        return checkout
+    return _PACKAGE
+
+
+def model_defaults(model: str) -> Path:
+    """Path of the defaults of ``model``; the file need not exist."""
+    return root() / "properties" / "model" / f"{model}.yaml"
+
+
+def dataset_defaults(dataset: str) -> Path:
+    """Path of the settings this package adds for ``dataset``; the file need not exist."""
+    return root() / "properties" / "dataset" / f"{dataset}.yaml"
+
+
+def suite(name: str) -> Path:
+    """Path of the suite ``name`` that ships with the package; the file need not exist."""
+    return root() / "benchmarks" / f"{name}.yaml"

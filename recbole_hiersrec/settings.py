@@ -1,0 +1,289 @@
+"""Typed settings. The only place that reads string keys; everything below it sees attributes.
+
+Every class forbids unknown keys. :func:`parse` turns what pydantic finds into one line that says where,
+what was received, what is allowed, and which name is nearest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from recbole_hiersrec.errors import InputError, nearest
+
+METRICS = ("Recall", "MRR", "NDCG")
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Settings(BaseModel):
+    """Base: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class HierSRecSettings(Settings):
+    """HierSRec itself (arXiv 2309.06533). The keys are read from RecBole's flat configuration."""
+
+    category_fields: tuple[str, ...] = Field(
+        (), description="Columns of the .item file, coarse to fine: a token column is one level, a token_seq "
+        "column two (its first entry, then the whole entry). Empty: no category task, an item-only model."
+    )
+    title_field: str | None = Field(None, description="Text column of the .item file; BPE tokens, mean-pooled.")
+    metadata_fields: tuple[str, ...] = Field((), description="Further token columns, one embedding each.")
+    title_vocab_size: Annotated[int, Field(ge=50, le=100_000)] = Field(
+        1000, description="Size of the BPE vocabulary trained on the catalogue's titles."
+    )
+    title_max_tokens: PositiveInt = Field(16, description="Title tokens kept per item.")
+    use_item_id: bool = Field(True, description="False: items are their metadata alone, as in M2TRec.")
+    hidden_size: PositiveInt = Field(64, description="Width D of states, item and category vectors.")
+    n_layers: PositiveInt = Field(2, description="Transformer blocks.")
+    n_heads: PositiveInt = Field(2, description="Attention heads; divides hidden_size.")
+    inner_size: PositiveInt = Field(256, description="Width of the feed-forward layers.")
+    hidden_dropout_prob: Probability = Field(0.3, description="Dropout on embeddings and block outputs.")
+    attn_dropout_prob: Probability = Field(0.3, description="Dropout on attention weights.")
+    initializer_range: Annotated[float, Field(gt=0)] = Field(0.02, description="Standard deviation at start.")
+    category_feedback: Literal["soft", "hard", "none"] = Field(
+        "soft", description="What a category prediction passes on to finer levels and to the item query: the "
+        "expected category embedding, that of the likeliest category, or nothing (flat multi-task)."
+    )
+    category_loss_weight: NonNegative | tuple[NonNegative, ...] = Field(
+        0.2, description="Weight of each level's cross-entropy: one number for all levels, or one a level."
+    )
+    loss: Literal["full", "sampled"] = Field("full", description="Softmax over all items, or sampled with logQ.")
+    n_negatives: PositiveInt = Field(1024, description="Shared negatives a batch when loss is 'sampled'.")
+    negative_power: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="Negatives are drawn with probability proportional to count^power: 0 uniform."
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> HierSRecSettings:
+        if self.hidden_size % self.n_heads:
+            raise ValueError(f"n_heads must divide hidden_size; received {self.n_heads} and {self.hidden_size}")
+        return self
+
+    def loss_weights(self, n_levels: int) -> tuple[float, ...]:
+        """One weight a level; raises :class:`InputError` if a list of another length was given."""
+        weights = self.category_loss_weight
+        if not isinstance(weights, tuple):
+            return (float(weights),) * n_levels
+        if len(weights) != n_levels:
+            raise InputError(
+                f"category_loss_weight: received {len(weights)} numbers, the taxonomy has {n_levels} levels"
+            )
+        return tuple(float(weight) for weight in weights)
+
+
+class ProtocolSettings(Settings):
+    """How a data set is split and ranked; one protocol a table."""
+
+    split: Literal["leave-one-out"] = Field(
+        "leave-one-out", description="Last interaction of a session is tested, the one before validated."
+    )
+    history: Literal["unmasked", "masked"] = Field(
+        "unmasked", description="Whether items already in the session are ranked (RecBole's rule: they are)."
+    )
+    max_length: Annotated[int, Field(ge=2)] = Field(50, description="Session items a model sees, the last ones.")
+    catalogue_items: bool = Field(
+        False, description="Whether items that occur only in the .item file belong to the item universe."
+    )
+    exact_time_order: bool = Field(
+        True, description="Sort by the time stamps as written, before RecBole rounds them to float32."
+    )
+
+    def label(self) -> str:
+        """Short form for the protocol column of tables."""
+        parts = [self.split, f"history {self.history}", f"length {self.max_length}"]
+        if self.catalogue_items:
+            parts.append("catalogue items in")
+        if not self.exact_time_order:
+            parts.append("float32 time order")
+        return ", ".join(parts)
+
+
+class LimitSettings(Settings):
+    """When training ends. Seconds are a safety stop: a job they stop is marked and not ranked."""
+
+    epochs: PositiveInt = 200
+    patience: Annotated[int, Field(ge=0)] = Field(10, description="Validations without improvement.")
+    steps: PositiveInt = Field(100_000, description="Optimiser steps.")
+    seconds: Annotated[float, Field(gt=0)] = Field(3600.0, description="Safety ceiling on training time.")
+
+
+class CandidateSettings(Settings):
+    """Candidate-item evaluation of models that score by an inner product."""
+
+    rules: tuple[Literal["cells"], ...] = ("cells",)
+    item_fractions: tuple[Fraction, ...] = (0.01, 0.02, 0.04, 0.08)
+
+    @field_validator("item_fractions")
+    @classmethod
+    def _not_empty_unique(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError("item_fractions must be a list of different numbers in (0, 1]")
+        return value
+
+
+class SpeedSettings(Settings):
+    """How long a query takes and how many a second are served."""
+
+    k: PositiveInt = Field(20, description="Items returned.")
+    batch_size: PositiveInt = Field(256, description="Queries a batch when throughput is measured.")
+    repeats: PositiveInt = Field(30, description="Measured calls, after the warm-up.")
+    warmup: Annotated[int, Field(ge=0)] = 5
+
+
+class ModelEntry(Settings):
+    """One line of a suite's `models:`."""
+
+    model: str
+    name: str | None = Field(None, description="Name in the tables; the model's own when absent.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="Passed to RecBole's Config.")
+    candidates: bool = Field(False, description="Also evaluate on candidates (inner-product models only).")
+
+
+class DatasetEntry(Settings):
+    """One line of a suite's `datasets:`."""
+
+    name: str
+    data_path: str = Field("dataset", description="Folder that holds the folder of this data set.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="Passed to RecBole's Config.")
+
+
+class SuiteSettings(Settings):
+    """A benchmark suite as its YAML file states it."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    description: str = ""
+    datasets: tuple[DatasetEntry, ...] = Field(min_length=1)
+    models: tuple[ModelEntry, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field((2026,), min_length=1)
+    protocol: ProtocolSettings = ProtocolSettings()
+    limits: LimitSettings = LimitSettings()
+    settings: dict[str, Any] = Field(default_factory=dict, description="Shared by all models (RecBole keys).")
+    metrics: tuple[Literal["Recall", "MRR", "NDCG"], ...] = Field(METRICS, min_length=1)
+    ks: tuple[PositiveInt, ...] = Field((5, 10, 20), min_length=1)
+    candidates: CandidateSettings = CandidateSettings()
+    speed: SpeedSettings = SpeedSettings()
+    threads: PositiveInt = Field(2, description="Threads of torch and of OpenMP, in every job.")
+
+    @field_validator("datasets", "models", mode="before")
+    @classmethod
+    def _short_form(cls, value: Any, info: Any) -> Any:
+        """`- SASRec` is short for `- {model: SASRec}`."""
+        key = "name" if info.field_name == "datasets" else "model"
+        if isinstance(value, list | tuple):
+            return [{key: entry} if isinstance(entry, str) else entry for entry in value]
+        return value
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> SuiteSettings:
+        for what, names in (
+            ("datasets", [entry.name for entry in self.datasets]),
+            ("models", [entry.name or entry.model for entry in self.models]),
+            ("seeds", list(self.seeds)),
+        ):
+            twice = sorted({str(name) for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what}: {', '.join(twice)} stands more than once; give each its own name")
+        return self
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def parse(cls: type[S], values: Any, where: str) -> S:
+    """Build ``cls`` from a mapping, or raise :class:`InputError` with one line.
+
+    Args:
+        cls: the settings class.
+        values: what was read (from YAML, a dict, RecBole's configuration).
+        where: named in the message, for instance the path of the file.
+    """
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where}: expected settings as 'key: value', received {_short(values)}")
+    try:
+        return cls.model_validate(dict(values))
+    except ValidationError as error:
+        raise InputError(f"{where}: {_first_line(error, cls)}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping; every fault becomes an :class:`InputError` that names the file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; expected a YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InputError(f"{path}{place}: not YAML: {problem}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected settings as 'key: value', received {_short(values)}")
+    return values
+
+
+def hiersrec_settings(values: Mapping[str, Any], where: str) -> HierSRecSettings:
+    """Pick HierSRec's own keys out of RecBole's flat configuration and check them."""
+    own = {key: values[key] for key in HierSRecSettings.model_fields if values.get(key) is not None}
+    for key in ("category_fields", "metadata_fields"):
+        if isinstance(own.get(key), str):
+            own[key] = [own[key]]
+    return parse(HierSRecSettings, own, where)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _first_line(error: ValidationError, cls: type[Settings]) -> str:
+    """The first fault as one line: key, what is wrong, what was received, nearest name."""
+    faults = error.errors(include_url=False)
+    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+    path = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        key = str(fault["loc"][-1])
+        allowed = _fields_at(cls, fault["loc"][:-1])
+        return f"unknown key '{path}'{nearest(key, allowed)} (allowed: {', '.join(allowed)})"
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "missing":
+        return f"key '{path}' is missing"
+    if fault["type"] == "value_error":
+        return f"{path + ': ' if path else ''}{message}"
+    return f"{path}: {message[0].lower() + message[1:]}; received {_short(fault['input'])}"
+
+
+def _fields_at(cls: type[Settings], location: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields of the settings class at ``location`` below ``cls``."""
+    current: type[Settings] = cls
+    for part in location:
+        if isinstance(part, str) and part in current.model_fields:
+            inner = _settings_in(current.model_fields[part].annotation)
+            if inner is not None:
+                current = inner
+    return list(current.model_fields)
+
+
+def _settings_in(annotation: Any) -> type[Settings] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _settings_in(argument)
+        if found is not None:
+            return found
+    return None
