@@ -1,1 +1,1 @@
-
+"""Scorer -> one rank a test case -> one value a case -> means; and how long a query takes."""

@@ -1,0 +1,211 @@
+"""A suite's YAML file -> frozen jobs, each with a key that is a hash of all that its result depends on.
+
+Everything a user can get wrong is checked here, before any job starts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from recbole_hiersrec import resources
+from recbole_hiersrec.benchmark.store import SCHEMA
+from recbole_hiersrec.data.files import atomic_files, count_items, data_hash, header
+from recbole_hiersrec.errors import InputError, nearest
+from recbole_hiersrec.names import check_model
+from recbole_hiersrec.settings import (
+    DatasetEntry,
+    ModelEntry,
+    SuiteSettings,
+    hiersrec_settings,
+    parse,
+    read_yaml,
+)
+
+TABLE_ONLY = ("key", "suite", "name", "data_path")  # they change no result: the data's hash stands for its path
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model on one data set with one seed. Everything is a plain JSON value."""
+
+    key: str
+    suite: str
+    dataset: str
+    data_path: str
+    model: str
+    name: str
+    seed: int
+    protocol: dict[str, Any]
+    limits: dict[str, Any]
+    settings: dict[str, Any]
+    candidates: dict[str, Any] | None
+    speed: dict[str, Any]
+    metrics: list[str]
+    ks: list[int]
+    threads: int
+    data_hash: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Job:
+        """Inverse of :meth:`to_dict`."""
+        return cls(**values)
+
+    def label(self) -> str:
+        """How messages name the job."""
+        return f"{self.dataset} {self.name} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class _Data:
+    entry: DatasetEntry
+    files: Mapping[str, Path]
+    hash: str
+
+
+def load_suite(path_or_name: str) -> SuiteSettings:
+    """Read a suite from a YAML file, or one that ships by its name.
+
+    Raises:
+        InputError: no such file or suite, not YAML, or a setting is wrong.
+    """
+    given = Path(path_or_name)
+    if given.exists() and (given.suffix or given.is_file()):
+        path = given
+    elif len(given.parts) == 1 and resources.suite(path_or_name).is_file():
+        path = resources.suite(path_or_name)
+    else:
+        ship = sorted(found.stem for found in resources.suite("x").parent.glob("*.yaml"))
+        hint = nearest(given.stem, ship)
+        raise InputError(f"no suite '{path_or_name}': neither a file nor one that ships ({', '.join(ship)}){hint}")
+    return parse(SuiteSettings, read_yaml(path), str(path))
+
+
+def expand(suite: SuiteSettings) -> list[Job]:
+    """All jobs of a suite, in the order data set, model, seed.
+
+    Raises:
+        InputError: a data set, model, column, k or item fraction that no job can run with, or two
+            entries that ask for the same job.
+    """
+    for entry in suite.models:
+        check_model(entry.model)
+    jobs: dict[str, Job] = {}
+    for dataset in suite.datasets:
+        data = _find(dataset)
+        _check_counts(suite, data)
+        for model in suite.models:
+            settings = resolve(suite, dataset, model)
+            _check_columns(model, settings, data)
+            for seed in suite.seeds:
+                job = _job(suite, data, model, settings, seed)
+                if job.key in jobs:
+                    first = jobs[job.key].name
+                    raise InputError(f"models: '{first}' and '{job.name}' are the same job; settings must differ")
+                jobs[job.key] = job
+    return list(jobs.values())
+
+
+def resolve(suite: SuiteSettings, dataset: DatasetEntry, model: ModelEntry) -> dict[str, Any]:
+    """Settings of one job; later ones win: this package's for the model and for the data set, the suite's,
+    the data set entry's, the model entry's."""
+    merged: dict[str, Any] = {}
+    for path in (resources.model_defaults(model.model), resources.dataset_defaults(dataset.name)):
+        merged |= read_yaml(path) if path.is_file() else {}
+    merged |= suite.settings | dataset.settings | model.settings
+    try:
+        return json.loads(json.dumps(merged, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"settings of {model.name or model.model}: a value that JSON cannot hold: {error}") from None
+
+
+def job_key(values: Mapping[str, Any]) -> str:
+    """First 16 hex digits of SHA-256 over the canonical JSON of what the result depends on."""
+    content = {"schema": SCHEMA} | {key: value for key, value in values.items() if key not in TABLE_ONLY}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def headline(metrics: list[str], ks: list[int]) -> tuple[str, int]:
+    """The metric and k that tables are sorted by: NDCG@10, or what comes closest to it."""
+    return "NDCG" if "NDCG" in metrics else metrics[0], 10 if 10 in ks else max(ks)
+
+
+def _job(suite: SuiteSettings, data: _Data, model: ModelEntry, settings: dict[str, Any], seed: int) -> Job:
+    values: dict[str, Any] = {
+        "suite": suite.name,
+        "dataset": data.entry.name,
+        "data_path": data.entry.data_path,
+        "model": model.model,
+        "name": model.name or model.model,
+        "seed": seed,
+        "protocol": suite.protocol.model_dump(mode="json"),
+        "limits": suite.limits.model_dump(mode="json"),
+        "settings": settings,
+        "candidates": suite.candidates.model_dump(mode="json") if model.candidates else None,
+        "speed": suite.speed.model_dump(mode="json"),
+        "metrics": list(suite.metrics),
+        "ks": list(suite.ks),
+        "threads": suite.threads,
+        "data_hash": data.hash,
+    }
+    return Job(key=job_key(values), **values)
+
+
+def _find(entry: DatasetEntry) -> _Data:
+    files = atomic_files(entry.name, entry.data_path)
+    stamps = tuple((suffix, path, path.stat().st_mtime_ns) for suffix, path in sorted(files.items()))
+    return _Data(entry, files, _hash(stamps))
+
+
+@lru_cache(maxsize=16)
+def _hash(stamps: tuple[tuple[str, Path, int], ...]) -> str:
+    return data_hash({suffix: path for suffix, path, _ in stamps})
+
+
+def _check_counts(suite: SuiteSettings, data: _Data) -> None:
+    settings = suite.settings | data.entry.settings
+    item_field = str(settings.get("ITEM_ID_FIELD", "item_id"))
+    n_items = count_items(data.files, item_field, catalogue=suite.protocol.catalogue_items)
+    for where, k in (("ks", max(suite.ks)), ("speed.k", suite.speed.k)):
+        if k > n_items:
+            raise InputError(f"{where}: received {k}, data set '{data.entry.name}' has {n_items} items")
+    smallest = min(suite.candidates.item_fractions)
+    if any(model.candidates for model in suite.models) and smallest * n_items + 1e-9 < 1:
+        raise InputError(
+            f"candidates.item_fractions: {smallest} of the {n_items} items of '{data.entry.name}' is less than one item"
+        )
+
+
+def _check_columns(model: ModelEntry, settings: dict[str, Any], data: _Data) -> None:
+    if model.model != "HierSRec":
+        return
+    where = f"settings of {model.name or model.model}"
+    checked = hiersrec_settings(settings, where)
+    title = (checked.title_field,) if checked.title_field else ()
+    wanted = {
+        "category_fields": checked.category_fields,
+        "metadata_fields": checked.metadata_fields,
+        "title_field": title,
+    }
+    if not any(wanted.values()):
+        return
+    if "item" not in data.files:
+        raise InputError(f"{where}: data set '{data.entry.name}' has no .item file, so no columns for {list(wanted)}")
+    columns = [field for field, _ in header(data.files["item"])]
+    for key, fields in wanted.items():
+        for field in fields:
+            if field not in columns:
+                raise InputError(
+                    f"{where}: {key}: {data.files['item']} has no column '{field}'{nearest(field, columns)} "
+                    f"(columns: {', '.join(columns)})"
+                )

@@ -1,0 +1,152 @@
+"""What the .item file says of each item, as arrays indexed by item id: taxonomy, title tokens, other metadata.
+
+RecBole puts every item of a loaded .item file into its item universe. So we read the file ourselves and join it
+by token: the universe stays what the interactions (or RecBole's own loading) made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from recbole_hiersrec.data.files import SEPARATOR, column, header
+from recbole_hiersrec.data.taxonomy import IntArray, Taxonomy
+from recbole_hiersrec.errors import InputError, nearest
+from recbole_hiersrec.settings import HierSRecSettings
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Side information of N items, ids 1..N; row 0 is the PAD.
+
+    Attributes:
+        tokens: item token (the name in the files) of ids 1..N, at positions 0..N - 1.
+        taxonomy: None when no category field was named.
+        title_tokens: [N + 1, T] BPE ids, 0-padded; T = 0 without a title field.
+        metadata: [N + 1, F] value ids of the further fields, 0 = missing.
+    """
+
+    tokens: tuple[str, ...]
+    taxonomy: Taxonomy | None
+    title_tokens: IntArray
+    metadata: IntArray
+
+    @property
+    def n_items(self) -> int:
+        """Number of real items N."""
+        return len(self.tokens)
+
+
+def read_catalogue(
+    path: Path | None,
+    tokens: Sequence[str],
+    settings: HierSRecSettings,
+    *,
+    item_field: str = "item_id",
+    separator: str = SEPARATOR,
+    seq_separator: str = " ",
+) -> Catalogue:
+    """Read the columns that ``settings`` names for the items ``tokens`` (ids 1..N in this order).
+
+    An item without a row gets the category "(unknown)", no title and no metadata.
+
+    Raises:
+        InputError: a named column does not exist or has the wrong type, or an item has two rows.
+    """
+    wanted = [*settings.category_fields, *settings.metadata_fields]
+    if settings.title_field:
+        wanted.append(settings.title_field)
+    n_items = len(tokens)
+    if not wanted:
+        nothing = np.zeros((n_items + 1, 0), dtype=np.int64)
+        return Catalogue(tuple(tokens), None, nothing, nothing)
+    if path is None or not path.is_file():
+        raise InputError(f"fields {', '.join(wanted)} need an .item file; there is no {path}")
+    types = dict(header(path, separator))
+    _check_fields(path, wanted, types, settings.title_field)
+    rows = _row_of_item(path, tokens, item_field, separator)
+    columns = {field: _pick(column(path, field, separator), rows) for field in dict.fromkeys(wanted)}
+    taxonomy = None
+    if settings.category_fields:
+        taxonomy = _taxonomy(settings.category_fields, types, columns, seq_separator)
+    titles = columns[settings.title_field] if settings.title_field else None
+    return Catalogue(
+        tuple(tokens),
+        taxonomy,
+        encode_titles(titles, settings.title_vocab_size, settings.title_max_tokens)
+        if titles
+        else np.zeros((n_items + 1, 0), dtype=np.int64),
+        _value_ids([columns[field] for field in settings.metadata_fields], n_items),
+    )
+
+
+def encode_titles(titles: Sequence[str], vocab_size: int, max_tokens: int) -> IntArray:
+    """Train BPE (Sennrich et al., 2016, arXiv 1508.07909) on the titles and encode them.
+
+    Returns:
+        [len(titles) + 1, T] token ids from 1, 0-padded, T <= max_tokens; row 0 is the PAD item.
+    """
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
+    tokenizer.train_from_iterator(titles, trainer=trainer)
+    encoded = [encoding.ids[:max_tokens] for encoding in tokenizer.encode_batch(list(titles))]
+    width = max((len(ids) for ids in encoded), default=0)
+    table = np.zeros((len(titles) + 1, width), dtype=np.int64)
+    for item, ids in enumerate(encoded, start=1):
+        table[item, : len(ids)] = ids
+    return table
+
+
+def _check_fields(path: Path, wanted: Sequence[str], types: dict[str, str], title_field: str | None) -> None:
+    for field in wanted:
+        if field not in types:
+            raise InputError(f"{path}: no column '{field}'{nearest(field, types)} (columns: {', '.join(types)})")
+        if types[field] not in ("token", "token_seq"):
+            raise InputError(
+                f"{path}: column '{field}' is of type {types[field]}; allowed as category, title or metadata: "
+                "token, token_seq"
+            )
+
+
+def _row_of_item(path: Path, tokens: Sequence[str], item_field: str, separator: str) -> list[int | None]:
+    """Row number in the .item file of every item; None where there is none."""
+    rows: dict[str, int] = {}
+    for number, token in enumerate(column(path, item_field, separator)):
+        if token in rows:
+            raise InputError(f"{path}, line {number + 2}: item '{token}' has a row already, at line {rows[token] + 2}")
+        rows[token] = number
+    return [rows.get(token) for token in tokens]
+
+
+def _pick(values: Sequence[str], rows: Sequence[int | None]) -> list[str]:
+    return ["" if row is None else values[row] for row in rows]
+
+
+def _taxonomy(
+    fields: Sequence[str], types: dict[str, str], columns: dict[str, list[str]], seq_separator: str
+) -> Taxonomy:
+    """A token column is one level; a token_seq column two: its first entry, then the whole entry."""
+    levels: list[str] = []
+    parts: list[list[str]] = []
+    for field in fields:
+        if types[field] == "token_seq":
+            levels += [f"{field}.first", field]
+            parts += [[value.split(seq_separator)[0] for value in columns[field]], columns[field]]
+        else:
+            levels.append(field)
+            parts.append(columns[field])
+    return Taxonomy.from_paths(list(zip(*parts, strict=True)), levels)
+
+
+def _value_ids(columns: Sequence[Sequence[str]], n_items: int) -> IntArray:
+    table = np.zeros((n_items + 1, len(columns)), dtype=np.int64)
+    for position, values in enumerate(columns):
+        ids = {value: number for number, value in enumerate(sorted(set(values) - {""}), start=1)}
+        table[1:, position] = [ids.get(value, 0) for value in values]
+    return table

@@ -1,0 +1,118 @@
+"""A tree over the items: every item on every level, coarse to fine, and back from a category to its items.
+
+N items with ids 1..N (0 is the PAD), M levels, C_m categories on level m with ids 0..C_m - 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_hiersrec.errors import CheckpointError, InputError
+
+UNKNOWN = "(unknown)"
+IntArray = NDArray[np.int64]
+Path_ = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """Item -> category on each of M levels.
+
+    Attributes:
+        levels: name of each level, coarse to fine.
+        labels: per level, the path of each category from the root, ``labels[m][c]`` has m + 1 parts.
+        parents: per level, ``parents[m][c]`` is the category's parent on level m - 1; all 0 on level 0.
+        item_category: [N + 1, M]; row 0 (PAD) is -1.
+    """
+
+    levels: tuple[str, ...]
+    labels: tuple[tuple[Path_, ...], ...]
+    parents: tuple[IntArray, ...]
+    item_category: IntArray
+
+    @property
+    def n_items(self) -> int:
+        """Number of real items N."""
+        return len(self.item_category) - 1
+
+    @property
+    def n_levels(self) -> int:
+        """Number of levels M."""
+        return len(self.levels)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of categories on each level."""
+        return tuple(len(labels) for labels in self.labels)
+
+    def items_of(self, level: int, category: int) -> IntArray:
+        """Ids of the items of one category, ascending."""
+        return np.flatnonzero(self.item_category[:, level] == category)
+
+    @classmethod
+    def from_paths(cls, paths: Sequence[Sequence[str]], levels: Sequence[str]) -> Taxonomy:
+        """Build a taxonomy from one path an item (item 1 first).
+
+        A category is its whole path, so "Other" below two parents is two categories. Where a path ends early or
+        has a blank part, the item goes to that parent's own "(unknown)" category, and so on down to the last level.
+
+        Raises:
+            InputError: no level, no item, or a path that is longer than there are levels.
+        """
+        if not levels:
+            raise InputError("taxonomy: no level was given; allowed: one or more")
+        if not paths:
+            raise InputError("taxonomy: there are no items")
+        full = [_complete(path, len(levels), item) for item, path in enumerate(paths, start=1)]
+        item_category = np.full((len(full) + 1, len(levels)), -1, dtype=np.int64)
+        labels: list[tuple[Path_, ...]] = []
+        parents: list[IntArray] = []
+        upper: dict[Path_, int] = {(): 0}
+        for level in range(len(levels)):
+            names = sorted({path[: level + 1] for path in full})
+            ids = {name: category for category, name in enumerate(names)}
+            item_category[1:, level] = [ids[path[: level + 1]] for path in full]
+            labels.append(tuple(names))
+            parents.append(np.array([upper[name[:-1]] for name in names], dtype=np.int64))
+            upper = ids
+        return cls(tuple(levels), tuple(labels), tuple(parents), item_category)
+
+    def save(self, path: Path) -> None:
+        """Write an .npz file without pickled objects."""
+        arrays: dict[str, NDArray[np.generic]] = {
+            "levels": np.array(self.levels, dtype=np.str_),
+            "item_category": self.item_category,
+        }
+        for level, (labels, parents) in enumerate(zip(self.labels, self.parents, strict=True)):
+            arrays[f"label_{level}"] = np.array([label[-1] for label in labels], dtype=np.str_)
+            arrays[f"parent_{level}"] = parents
+        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: Path) -> Taxonomy:
+        """Read what :meth:`save` wrote; a damaged or foreign file raises :class:`CheckpointError`."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                levels = tuple(str(level) for level in file["levels"])
+                parents = tuple(file[f"parent_{level}"] for level in range(len(levels)))
+                names = [[str(name) for name in file[f"label_{level}"]] for level in range(len(levels))]
+                item_category = file["item_category"]
+        except (OSError, KeyError, ValueError, EOFError) as error:
+            raise CheckpointError(f"{path}: not a taxonomy, or damaged: {error}") from None
+        labels: list[tuple[Path_, ...]] = []
+        for level, level_names in enumerate(names):
+            above = labels[-1] if level else ((),)
+            labels.append(tuple((*above[p], name) for p, name in zip(parents[level], level_names, strict=True)))
+        return cls(levels, tuple(labels), parents, item_category)
+
+
+def _complete(path: Sequence[str], depth: int, item: int) -> Path_:
+    if len(path) > depth:
+        raise InputError(f"taxonomy: item {item} has a path of {len(path)} parts, there are {depth} levels: {path!r}")
+    parts = [part.strip() or UNKNOWN for part in path]
+    return (*parts, *[UNKNOWN] * (depth - len(parts)))

@@ -1,0 +1,80 @@
+"""States -> category logits a level, coarse to fine, and the item query that has seen all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class HeadsOutput(NamedTuple):
+    """What the heads make of a state.
+
+    Attributes:
+        item_query: z, [..., D].
+        category_queries: q_m a level, each [..., D].
+        category_logits: q_m U_m^T + b_m a level, each [..., C_m].
+    """
+
+    item_query: Tensor
+    category_queries: list[Tensor]
+    category_logits: list[Tensor]
+
+
+class HierarchicalHeads(nn.Module):
+    """q_m = f_m(h, prediction of level m - 1), logits_m = q_m U_m^T + b_m, z = h + sum_m g_m(prediction of level m).
+
+    A prediction is passed on as the expected category embedding p_m U_m ("soft", HierSRec, arXiv 2309.06533,
+    section 3), as the embedding of the likeliest category ("hard"), or not at all ("none": flat multi-task).
+
+    Args:
+        hidden_size: width D.
+        category_sizes: number of categories on each of M levels, coarse to fine; may be empty.
+        feedback: "soft", "hard" or "none".
+        dropout: on the input of every f_m.
+    """
+
+    def __init__(
+        self, *, hidden_size: int, category_sizes: Sequence[int], feedback: str, dropout: float
+    ) -> None:
+        super().__init__()
+        self.feedback = feedback
+        levels = range(len(category_sizes))
+        fed = [feedback != "none" and level > 0 for level in levels]
+        self.query = nn.ModuleList(
+            nn.Sequential(
+                nn.Dropout(dropout),
+                nn.Linear(hidden_size * (2 if fed[level] else 1), hidden_size),
+                nn.GELU(),
+                nn.Linear(hidden_size, hidden_size),
+            )
+            for level in levels
+        )
+        self.category = nn.ModuleList(nn.Embedding(size, hidden_size) for size in category_sizes)
+        self.bias = nn.ParameterList(nn.Parameter(torch.zeros(size)) for size in category_sizes)
+        self.to_item = nn.ModuleList(
+            nn.Linear(hidden_size, hidden_size, bias=False) for _ in levels if feedback != "none"
+        )
+
+    def forward(self, states: Tensor) -> HeadsOutput:
+        """Run all levels on states [..., D]."""
+        item_query = states
+        queries: list[Tensor] = []
+        logits: list[Tensor] = []
+        passed: Tensor | None = None
+        for level, (query, category, bias) in enumerate(zip(self.query, self.category, self.bias, strict=True)):
+            seen = states if passed is None else torch.cat([states, passed], dim=-1)
+            queries.append(query(seen))  # [..., D]
+            logits.append(queries[-1] @ category.weight.T + bias)  # [..., C_m]
+            if self.feedback != "none":
+                passed = self._prediction(logits[-1], category.weight)
+                item_query = item_query + self.to_item[level](passed)
+        return HeadsOutput(item_query, queries, logits)
+
+    def _prediction(self, logits: Tensor, table: Tensor) -> Tensor:
+        """What level m tells the next one and the item query, [..., D]."""
+        if self.feedback == "hard":
+            return table[logits.argmax(-1)]
+        return logits.softmax(-1) @ table

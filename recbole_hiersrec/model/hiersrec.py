@@ -1,0 +1,91 @@
+"""HierSRec as a sequential model of RecBole: RecBole's methods around :class:`HierSRecNetwork`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.utils import InputType
+from torch import Tensor
+
+from recbole_hiersrec.data.dataset import catalogue_of, item_counts_of
+from recbole_hiersrec.model.heads import HeadsOutput
+from recbole_hiersrec.model.loss import NegativeSampler, full_softmax, multi_task, next_items, sampled_softmax
+from recbole_hiersrec.model.network import build_network
+from recbole_hiersrec.settings import hiersrec_settings
+
+
+class HierSRec(SequentialRecommender):
+    """Hierarchical multi-task session-based recommender (Oh et al., 2023, arXiv 2309.06533).
+
+    Args:
+        config: RecBole's Config; the keys of :class:`~recbole_hiersrec.settings.HierSRecSettings` are read.
+        dataset: a :class:`~recbole_hiersrec.data.dataset.HierSRecDataset`.
+
+    Raises:
+        InputError: a setting is wrong, or a field of the catalogue does not exist.
+    """
+
+    input_type = InputType.POINTWISE
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.settings = hiersrec_settings(config.final_config_dict, "HierSRec")
+        self.catalogue = catalogue_of(dataset)
+        n_levels = self.catalogue.taxonomy.n_levels if self.catalogue.taxonomy else 0
+        self.loss_weights = self.settings.loss_weights(n_levels)
+        self.network = build_network(self.catalogue, self.settings, self.max_seq_length)
+        self.sampler = NegativeSampler(
+            item_counts_of(dataset), self.settings.negative_power, self.settings.n_negatives
+        )
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """Item softmax at every position + weighted category cross-entropies; a scalar."""
+        history, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        labels = next_items(history, length, interaction[self.POS_ITEM_ID])
+        real = labels > 0
+        targets = labels[real]  # [T]
+        full = self.settings.loss == "full"
+        table = self.network.items() if full else None
+        heads = self.network.heads(self.network.states(history, table)[real])
+        queries = self.network.queries(heads)  # [T, A]
+        if full:
+            item_loss = full_softmax(queries, self.network.item_vectors(table=table), targets)
+        else:
+            item_loss = self._sampled(queries, targets)
+        categories = self.network.items.item_category[targets]
+        return multi_task(item_loss, heads.category_logits, categories, self.loss_weights)
+
+    def _sampled(self, queries: Tensor, targets: Tensor) -> Tensor:
+        negatives, expected = self.sampler.sample(queries.device)
+        positive = (queries * self.network.item_vectors(targets)).sum(-1)
+        return sampled_softmax(
+            positive, queries @ self.network.item_vectors(negatives).T, negatives, targets, expected
+        )
+
+    def last_heads(self, interaction: Any) -> HeadsOutput:
+        """Heads at the last position of every session, [B, ...]."""
+        states = self.network.states(interaction[self.ITEM_SEQ])
+        return self.network.heads(self.gather_indexes(states, interaction[self.ITEM_SEQ_LEN] - 1))
+
+    def queries(self, interaction: Any) -> Tensor:
+        """Augmented queries [B, A]: scores are ``queries @ item_vectors.T``."""
+        return self.network.queries(self.last_heads(interaction))
+
+    def item_vectors(self) -> Tensor:
+        """Augmented item vectors [N + 1, A]; row 0 is the PAD."""
+        return self.network.item_vectors()
+
+    def category_logits(self, interaction: Any) -> list[Tensor]:
+        """Logits of the next item's category, one [B, C_m] a level, coarse to fine."""
+        return self.last_heads(interaction).category_logits
+
+    def predict(self, interaction: Any) -> Tensor:
+        """Score of each row's own item, [B]."""
+        items = self.network.item_vectors(interaction[self.ITEM_ID])
+        return (self.queries(interaction) * items).sum(-1)
+
+    def full_sort_predict(self, interaction: Any) -> Tensor:
+        """Scores of all items, [B, N + 1]."""
+        return torch.matmul(self.queries(interaction), self.item_vectors().T)

@@ -1,0 +1,66 @@
+"""Item ids -> item vectors: id + category embeddings + pooled title tokens + other metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ItemVectors(nn.Module):
+    """v_i = id_i + sum_m category_m[c_m(i)] + mean of title tokens + sum_f metadata_f (M2TRec, arXiv 2209.11824).
+
+    Args:
+        n_items: number of items N; ids are 1..N, 0 is the PAD, whose vector is 0.
+        hidden_size: width D.
+        category_sizes: number of categories on each of M levels.
+        item_category: [N + 1, M], row 0 ignored.
+        title_tokens: [N + 1, T] token ids from 1, 0-padded; T may be 0.
+        metadata: [N + 1, F] value ids from 1, 0 missing; F may be 0.
+        use_item_id: False leaves the id embedding out.
+    """
+
+    item_category: Tensor
+    title_tokens: Tensor
+    metadata: Tensor
+
+    def __init__(
+        self,
+        *,
+        n_items: int,
+        hidden_size: int,
+        category_sizes: Sequence[int],
+        item_category: Tensor,
+        title_tokens: Tensor,
+        metadata: Tensor,
+        use_item_id: bool,
+    ) -> None:
+        super().__init__()
+        self.n_items = n_items
+        self.register_buffer("item_category", item_category.clamp(min=0))
+        self.register_buffer("title_tokens", title_tokens)
+        self.register_buffer("metadata", metadata)
+        self.id = nn.Embedding(n_items + 1, hidden_size, padding_idx=0) if use_item_id else None
+        self.category = nn.ModuleList(nn.Embedding(size, hidden_size) for size in category_sizes)
+        n_tokens = int(title_tokens.max()) + 1 if title_tokens.numel() else 0
+        self.title = nn.Embedding(n_tokens, hidden_size, padding_idx=0) if n_tokens else None
+        self.fields = nn.ModuleList(
+            nn.Embedding(int(metadata[:, field].max()) + 1, hidden_size, padding_idx=0)
+            for field in range(metadata.size(1))
+        )
+
+    def forward(self, items: Tensor | None = None) -> Tensor:
+        """Vectors of ``items`` (any shape [...]) as [..., D]; of the whole table [N + 1, D] when None."""
+        if items is None:
+            items = torch.arange(self.n_items + 1, device=self.item_category.device)
+        flat = items.reshape(-1)
+        parts = [self.id(flat)] if self.id is not None else []
+        parts += [table(self.item_category[flat, level]) for level, table in enumerate(self.category)]
+        if self.title is not None:
+            tokens = self.title_tokens[flat]  # [items, T]
+            parts.append(F.embedding_bag(tokens, self.title.weight, mode="mean", padding_idx=0))
+        parts += [table(self.metadata[flat, field]) for field, table in enumerate(self.fields)]
+        vectors = torch.stack(parts).sum(0) * (flat > 0).unsqueeze(-1)
+        return vectors.view(*items.shape, -1)

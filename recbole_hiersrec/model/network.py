@@ -1,0 +1,105 @@
+"""HierSRec without RecBole: encoder, heads and item vectors put together, and the score as one inner product."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recbole_hiersrec.data.catalogue import Catalogue
+from recbole_hiersrec.model.encoder import SessionEncoder
+from recbole_hiersrec.model.heads import HeadsOutput, HierarchicalHeads
+from recbole_hiersrec.model.items import ItemVectors
+from recbole_hiersrec.settings import HierSRecSettings
+
+_ONE = 0.541324854612918  # softplus(_ONE) = 1
+
+
+class HierSRecNetwork(nn.Module):
+    """s(i) = z . v_i + sum_m w_m (q_m . u_m[c_m(i)] + b_m[c_m(i)]) + b_i, with w_m = softplus(.) >= 0.
+
+    The score is one inner product of :meth:`queries` with :meth:`item_vectors`, of width A = D (1 + M) + 1, so any
+    maximum-inner-product index serves it exactly.
+    """
+
+    def __init__(
+        self, items: ItemVectors, encoder: SessionEncoder, heads: HierarchicalHeads, initializer_range: float
+    ) -> None:
+        super().__init__()
+        self.items = items
+        self.encoder = encoder
+        self.heads = heads
+        self.level_weight = nn.Parameter(torch.full((len(heads.category),), _ONE))
+        self.item_bias = nn.Parameter(torch.zeros(items.n_items + 1))
+        self._initialise(initializer_range)
+
+    def _initialise(self, std: float) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=std)
+                if module.padding_idx is not None:
+                    nn.init.zeros_(module.weight[module.padding_idx])
+
+    def states(self, history: Tensor, table: Tensor | None = None) -> Tensor:
+        """Sessions [B, L] -> states [B, L, D]; ``table`` [N + 1, D] saves computing the item vectors again."""
+        return self.encoder(self.items(history) if table is None else table[history])
+
+    def queries(self, heads: HeadsOutput) -> Tensor:
+        """Augmented queries [..., A] = [z; w_1 q_1; ...; w_M q_M; 1]."""
+        weights = F.softplus(self.level_weight)
+        parts = [heads.item_query]
+        parts += [weights[level] * query for level, query in enumerate(heads.category_queries)]
+        return torch.cat([*parts, torch.ones_like(heads.item_query[..., :1])], dim=-1)
+
+    def item_vectors(self, ids: Tensor | None = None, table: Tensor | None = None) -> Tensor:
+        """Augmented item vectors [v_i; u_1[c_1(i)]; ...; u_M[c_M(i)]; sum_m w_m b_m[c_m(i)] + b_i].
+
+        Args:
+            ids: [...]; None for the whole table, [N + 1, A], whose row 0 (PAD) is 0.
+            table: item vectors [N + 1, D], if computed already (only with ``ids`` None).
+        """
+        if ids is None:
+            ids = torch.arange(self.items.n_items + 1, device=self.item_bias.device)
+        vectors = self.items(ids) if table is None else table
+        weights = F.softplus(self.level_weight)
+        bias = self.item_bias[ids]
+        parts = [vectors]
+        for level, (category, category_bias) in enumerate(
+            zip(self.heads.category, self.heads.bias, strict=True)
+        ):
+            categories = self.items.item_category[ids, level]
+            parts.append(category(categories))
+            bias = bias + weights[level] * category_bias[categories]
+        return torch.cat([*parts, bias.unsqueeze(-1)], dim=-1) * (ids > 0).unsqueeze(-1)
+
+
+def build_network(catalogue: Catalogue, settings: HierSRecSettings, max_length: int) -> HierSRecNetwork:
+    """Put a network together for the items of ``catalogue``."""
+    taxonomy = catalogue.taxonomy
+    sizes = taxonomy.sizes if taxonomy else ()
+    item_category = taxonomy.item_category if taxonomy else catalogue.metadata[:, :0]
+    items = ItemVectors(
+        n_items=catalogue.n_items,
+        hidden_size=settings.hidden_size,
+        category_sizes=sizes,
+        item_category=torch.from_numpy(item_category),
+        title_tokens=torch.from_numpy(catalogue.title_tokens),
+        metadata=torch.from_numpy(catalogue.metadata),
+        use_item_id=settings.use_item_id,
+    )
+    encoder = SessionEncoder(
+        hidden_size=settings.hidden_size,
+        max_length=max_length,
+        n_layers=settings.n_layers,
+        n_heads=settings.n_heads,
+        inner_size=settings.inner_size,
+        hidden_dropout=settings.hidden_dropout_prob,
+        attn_dropout=settings.attn_dropout_prob,
+    )
+    heads = HierarchicalHeads(
+        hidden_size=settings.hidden_size,
+        category_sizes=sizes,
+        feedback=settings.category_feedback,
+        dropout=settings.hidden_dropout_prob,
+    )
+    return HierSRecNetwork(items, encoder, heads, settings.initializer_range)
