@@ -1,9 +1,9 @@
 """Where results lie on disk: written under a temporary name, renamed when complete, never half there.
 
-    runs/<suite>/jobs.json              the suite's jobs, in order
-    runs/<suite>/jobs/<key>/            record.json, ranks.npz, model/, job.json: a finished job
-    runs/<suite>/jobs/<key>.log         what a failed job printed
-    runs/<suite>/jobs/.tmp-<key>-.../   a job under way
+runs/<suite>/jobs.json              the suite's jobs, in order
+runs/<suite>/jobs/<key>/            record.json, ranks.npz, model/, job.json: a finished job
+runs/<suite>/jobs/<key>.log         what a failed job printed
+runs/<suite>/jobs/.tmp-<key>-.../   a job under way
 """
 
 from __future__ import annotations
@@ -219,7 +219,9 @@ def _lock(descriptor: int, patience: float, folder: Path) -> None:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > give_up:
-                raise InputError(f"{folder}: another hiersrec bench is at work here; wait for it to end") from None
+                raise InputError(
+                    f"{folder}: another hiersrec bench is at work here; wait for it to end"
+                ) from None
             time.sleep(0.05)
 
 

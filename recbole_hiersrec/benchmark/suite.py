@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,12 @@ from recbole_hiersrec.settings import (
     read_yaml,
 )
 
-TABLE_ONLY = ("key", "suite", "name", "data_path")  # they change no result: the data's hash stands for its path
+TABLE_ONLY = (
+    "key",
+    "suite",
+    "name",
+    "data_path",
+)  # they change no result: the data's hash stands for its path
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,9 @@ def load_suite(path_or_name: str) -> SuiteSettings:
     else:
         ship = sorted(found.stem for found in resources.suite("x").parent.glob("*.yaml"))
         hint = nearest(given.stem, ship)
-        raise InputError(f"no suite '{path_or_name}': neither a file nor one that ships ({', '.join(ship)}){hint}")
+        raise InputError(
+            f"no suite '{path_or_name}': neither a file nor one that ships ({', '.join(ship)}){hint}"
+        )
     return parse(SuiteSettings, read_yaml(path), str(path))
 
 
@@ -110,7 +116,9 @@ def expand(suite: SuiteSettings) -> list[Job]:
                 job = _job(suite, data, model, settings, seed)
                 if job.key in jobs:
                     first = jobs[job.key].name
-                    raise InputError(f"models: '{first}' and '{job.name}' are the same job; settings must differ")
+                    raise InputError(
+                        f"models: '{first}' and '{job.name}' are the same job; settings must differ"
+                    )
                 jobs[job.key] = job
     return list(jobs.values())
 
@@ -125,7 +133,9 @@ def resolve(suite: SuiteSettings, dataset: DatasetEntry, model: ModelEntry) -> d
     try:
         return json.loads(json.dumps(merged, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise InputError(f"settings of {model.name or model.model}: a value that JSON cannot hold: {error}") from None
+        raise InputError(
+            f"settings of {model.name or model.model}: a value that JSON cannot hold: {error}"
+        ) from None
 
 
 def job_key(values: Mapping[str, Any]) -> str:
@@ -163,13 +173,7 @@ def _job(suite: SuiteSettings, data: _Data, model: ModelEntry, settings: dict[st
 
 def _find(entry: DatasetEntry) -> _Data:
     files = atomic_files(entry.name, entry.data_path)
-    stamps = tuple((suffix, path, path.stat().st_mtime_ns) for suffix, path in sorted(files.items()))
-    return _Data(entry, files, _hash(stamps))
-
-
-@lru_cache(maxsize=16)
-def _hash(stamps: tuple[tuple[str, Path, int], ...]) -> str:
-    return data_hash({suffix: path for suffix, path, _ in stamps})
+    return _Data(entry, files, data_hash(files))
 
 
 def _check_counts(suite: SuiteSettings, data: _Data) -> None:
@@ -200,7 +204,9 @@ def _check_columns(model: ModelEntry, settings: dict[str, Any], data: _Data) -> 
     if not any(wanted.values()):
         return
     if "item" not in data.files:
-        raise InputError(f"{where}: data set '{data.entry.name}' has no .item file, so no columns for {list(wanted)}")
+        raise InputError(
+            f"{where}: data set '{data.entry.name}' has no .item file, so no columns for {list(wanted)}"
+        )
     columns = [field for field, _ in header(data.files["item"])]
     for key, fields in wanted.items():
         for field in fields:

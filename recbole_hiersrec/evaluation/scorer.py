@@ -17,6 +17,9 @@ from torch import Tensor
 KERNEL_ROWS = 32
 """Queries multiplied at once. A multiple of 16, so that every block starts on a 64-byte border."""
 
+KERNEL_ITEMS = 64
+"""Smaller item tables are padded to this many rows: for tiny products libraries switch to other code row by row."""
+
 
 class Scorer(Protocol):
     """Scores test cases, which are addressed by their row in :class:`Cases`."""
@@ -64,11 +67,14 @@ def score_kernel(queries: Tensor, item_vectors: Tensor) -> Tensor:
     n_padded = -(-n_queries // KERNEL_ROWS) * KERNEL_ROWS
     padded = queries.new_zeros(n_padded, width)  # a fresh, aligned copy even where nothing is padded
     padded[:n_queries] = queries
+    n_columns = len(item_vectors)
+    if n_columns < KERNEL_ITEMS:
+        item_vectors = torch.cat([item_vectors, item_vectors.new_zeros(KERNEL_ITEMS - n_columns, width)])
     scores = queries.new_empty(n_padded, len(item_vectors))
     for start in range(0, n_padded, KERNEL_ROWS):
         rows = slice(start, start + KERNEL_ROWS)
         torch.mm(padded[rows], item_vectors.T, out=scores[rows])
-    return scores[:n_queries]
+    return scores[:n_queries, :n_columns]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,76 @@
+"""RecBole's own SASRec and GRU4Rec, learned from at every position of a row instead of the last one.
+
+The modules, their forward pass and their scores are RecBole's, untouched. Only the training loss differs: the
+hidden states of all positions are kept, and each predicts the item after it, with HierSRec's loss and sampler.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole.model.sequential_recommender.gru4rec import GRU4Rec
+from recbole.model.sequential_recommender.sasrec import SASRec
+from recbole.utils import InputType
+from torch import Tensor, nn
+
+from recbole_hiersrec.data.dataset import item_counts_of
+from recbole_hiersrec.model.loss import NegativeSampler, full_softmax, next_items, sampled_softmax
+from recbole_hiersrec.settings import hiersrec_settings
+
+
+class EveryPosition:
+    """Mixin for RecBole models whose ``forward`` ends in ``gather_indexes`` and which score by ``item_embedding``."""
+
+    input_type = InputType.POINTWISE
+    item_embedding: nn.Embedding
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)  # type: ignore[call-arg]
+        self.loss_settings = hiersrec_settings(config.final_config_dict, type(self).__name__)
+        self.keep_positions = False
+        self.sampler = NegativeSampler(
+            item_counts_of(dataset), self.loss_settings.negative_power, self.loss_settings.n_negatives
+        )
+
+    def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
+        """RecBole's, except inside :meth:`states`, where all positions are kept."""
+        if self.keep_positions:
+            return output
+        return super().gather_indexes(output, gather_index)  # type: ignore[misc]
+
+    def states(self, history: Tensor, length: Tensor) -> Tensor:
+        """Hidden states of all positions [B, L, D]."""
+        self.keep_positions = True
+        try:
+            return self.forward(history, length)  # type: ignore[attr-defined]
+        finally:
+            self.keep_positions = False
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """Item softmax at every position; a scalar."""
+        history, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]  # type: ignore[attr-defined]
+        labels = next_items(history, length, interaction[self.POS_ITEM_ID])  # type: ignore[attr-defined]
+        real = labels > 0
+        queries, targets = self.states(history, length)[real], labels[real]  # [T, D], [T]
+        table = self.item_embedding.weight
+        if self.loss_settings.loss == "full":
+            return full_softmax(queries, table, targets)
+        negatives, expected = self.sampler.sample(queries.device)
+        positive = (queries * table[targets]).sum(-1)
+        return sampled_softmax(positive, queries @ table[negatives].T, negatives, targets, expected)
+
+    def queries(self, interaction: Any) -> Tensor:
+        """State at the last position [B, D]: scores are ``queries @ item_vectors.T``."""
+        return self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])  # type: ignore[attr-defined]
+
+    def item_vectors(self) -> Tensor:
+        """Item embeddings [N + 1, D]."""
+        return self.item_embedding.weight
+
+
+class SASRecAllPositions(EveryPosition, SASRec):
+    """RecBole's SASRec (Kang & McAuley, 2018, arXiv 1808.09781), trained at every position."""
+
+
+class GRU4RecAllPositions(EveryPosition, GRU4Rec):
+    """RecBole's GRU4Rec (Tan et al., 2016, arXiv 1606.08117), trained at every position."""

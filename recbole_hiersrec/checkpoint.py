@@ -1,0 +1,137 @@
+"""Checkpoints that are safe to load from strangers: safetensors + JSON + taxonomy + item tokens, no pickle.
+
+A checkpoint is a folder::
+
+    checkpoint.json      format, version, model, RecBole settings, how training went, SHA-256 of the other files
+    weights.safetensors  parameters and buffers of the model
+    items.json           item tokens in id order, ids 1..N
+    taxonomy.npz         categories of the items, where the model has any
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from recbole_hiersrec.data.taxonomy import Taxonomy
+from recbole_hiersrec.errors import CheckpointError
+
+FORMAT = "recbole_hiersrec checkpoint"
+VERSION = 1
+_HEAD, _WEIGHTS, _ITEMS, _TAXONOMY = "checkpoint.json", "weights.safetensors", "items.json", "taxonomy.npz"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a trained model needs.
+
+    Attributes:
+        model: name of the model as RecBole knows it.
+        dataset: name of the data set.
+        config: RecBole's settings as plain values.
+        training: how the training went (best epoch, validation score).
+        state: parameters and buffers, as ``state_dict`` gives them.
+        tokens: item token of ids 1..N.
+        taxonomy: categories of the items, or None.
+    """
+
+    model: str
+    dataset: str
+    config: Mapping[str, Any]
+    training: Mapping[str, Any]
+    state: Mapping[str, torch.Tensor]
+    tokens: Sequence[str]
+    taxonomy: Taxonomy | None
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; an older one in ``folder`` is replaced only when the new one is complete."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file(
+        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.state.items()},
+        temporary / _WEIGHTS,
+    )
+    (temporary / _ITEMS).write_text(json.dumps(list(checkpoint.tokens), ensure_ascii=False), encoding="utf-8")
+    if checkpoint.taxonomy is not None:
+        checkpoint.taxonomy.save(temporary / _TAXONOMY)
+    head = {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": checkpoint.model,
+        "dataset": checkpoint.dataset,
+        "config": dict(checkpoint.config),
+        "training": dict(checkpoint.training),
+        "sha256": {path.name: _sha256(path) for path in sorted(temporary.iterdir())},
+    }
+    (temporary / _HEAD).write_text(json.dumps(head, indent=1, ensure_ascii=False), encoding="utf-8")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.exists():
+        folder.rename(old)
+    temporary.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load(folder: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        CheckpointError: ``folder`` is no checkpoint of this package, of another version, or a file is damaged.
+    """
+    head = _read_head(folder)
+    for name, expected in head["sha256"].items():
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"checkpoint {folder}: {name} is missing")
+        if _sha256(path) != expected:
+            raise CheckpointError(f"checkpoint {folder}: {name} is damaged (its SHA-256 is not the recorded one)")
+    try:
+        state = load_file(folder / _WEIGHTS)
+        tokens = json.loads((folder / _ITEMS).read_text(encoding="utf-8"))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {folder}: cannot be read: {error}") from None
+    taxonomy = Taxonomy.load(folder / _TAXONOMY) if _TAXONOMY in head["sha256"] else None
+    return Checkpoint(
+        head["model"], head["dataset"], head["config"], head["training"], state, tokens, taxonomy
+    )
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether ``path`` looks like a checkpoint folder of this package (it may still be damaged)."""
+    return (path / _HEAD).is_file()
+
+
+def _read_head(folder: Path) -> dict[str, Any]:
+    path = folder / _HEAD
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: not a checkpoint of recbole_hiersrec (there is no {_HEAD} in it)")
+    try:
+        head = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged: {error}") from None
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a checkpoint of recbole_hiersrec (format is not '{FORMAT}')")
+    if head.get("version") != VERSION:
+        raise CheckpointError(f"{path}: checkpoint version {head.get('version')!r}; this release reads {VERSION}")
+    required = {"model", "dataset", "config", "training", "sha256"}
+    if missing := sorted(required - head.keys()):
+        raise CheckpointError(f"{path}: damaged: {', '.join(missing)} missing")
+    if not {_WEIGHTS, _ITEMS} <= head["sha256"].keys() <= {_WEIGHTS, _ITEMS, _TAXONOMY}:
+        raise CheckpointError(f"{path}: damaged: it lists the files {sorted(head['sha256'])}")
+    return head
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

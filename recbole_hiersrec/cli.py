@@ -1,0 +1,105 @@
+"""The command `hiersrec`: parsing and printing only.
+
+Exit status: 0 done, 1 jobs failed, 2 wrong input, 130 stopped with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recbole_hiersrec import __version__
+from recbole_hiersrec.errors import HierSRecError
+
+app = typer.Typer(
+    help="HierSRec for RecBole: benchmarks of session-based recommenders.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+results = typer.Typer(help="Keep what a benchmark produced.", no_args_is_help=True)
+app.add_typer(results, name="results")
+
+Runs = Annotated[Path, typer.Option(help="Folder that bench writes to and resumes from.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@contextmanager
+def _one_line_errors(debug: bool) -> Iterator[None]:
+    """Turn what a user can act on into one line and an exit status."""
+    try:
+        yield
+    except HierSRecError as error:
+        if debug:
+            raise
+        typer.echo(f"hiersrec: error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        typer.echo(
+            "\nhiersrec: stopped; finished jobs are kept, the same command goes on from here", err=True
+        )
+        raise typer.Exit(130) from None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hiersrec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def bench(
+    suite: Annotated[
+        str, typer.Argument(help="A suite's YAML file, or the name of one that ships.")
+    ] = "quickstart",
+    runs: Runs = Path("runs"),
+    debug: Debug = False,
+) -> None:
+    """Run a benchmark suite: models x data sets x seeds. What is done is skipped; tables are written anew."""
+    with _one_line_errors(debug):
+        from recbole_hiersrec.benchmark.runner import run_suite
+        from recbole_hiersrec.benchmark.suite import load_suite
+        from recbole_hiersrec.report.page import terminal_lines, write_report
+
+        outcome = run_suite(load_suite(suite), runs, echo=typer.echo)
+        write_report(outcome.store.folder, outcome.records, [job for job, _ in outcome.failed])
+        typer.echo(terminal_lines(outcome.records))
+        typer.echo(f"\nreport: {outcome.store.folder / 'report.md'}")
+        for job, error in outcome.failed:
+            typer.echo(f"hiersrec: failed: {job.label()}: {error}", err=True)
+        if outcome.failed:
+            raise typer.Exit(1)
+
+
+@results.command("publish")
+def publish_results(
+    name: Annotated[str, typer.Argument(help="Name of the suite, as in its YAML file.")],
+    runs: Runs = Path("runs"),
+    results: Annotated[Path, typer.Option(help="Folder of all publications.")] = Path("results"),
+    debug: Debug = False,
+) -> None:
+    """Copy records, ranks, tables and report of a finished suite to RESULTS/NAME, without the models."""
+    with _one_line_errors(debug):
+        from recbole_hiersrec.publish import publish
+
+        typer.echo(f"published: {publish(name, runs, results)}")
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()

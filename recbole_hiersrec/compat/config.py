@@ -1,0 +1,79 @@
+"""Defects of RecBole's Config: command line, rounding, default files of models that live elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from recbole.config import Config
+
+from recbole_hiersrec import resources
+from recbole_hiersrec.compat.keys import check_keys
+from recbole_hiersrec.compat.patch import wrap
+from recbole_hiersrec.names import MODELS
+
+METRIC_DECIMALS = 12
+
+
+def no_command_line() -> None:
+    """Config no longer reads ``sys.argv``, which belongs to whichever program runs.
+
+    Upstream: ``config/configurator.py:165``; ``pytest --epochs=3`` overrode a config dict.
+    """
+    wrap(Config, "_load_cmd_line", lambda original: lambda self: {})
+
+
+def default_files() -> None:
+    """Load the default YAML of our models, and stop rounding metrics before early stopping compares them.
+
+    Right after ``overall.yaml``: ``metric_decimal_place`` 12 for every model, then ``properties/model/<model>.yaml``
+    of ours. Right after the data set's own file: ``properties/dataset/<name>.yaml`` of ours, for our models only.
+    Upstream: ``config/configurator.py:238`` looks for files only in its own folder; ``properties/overall.yaml``
+    sets 4 decimals, and ``evaluator/base_metric.py:25`` reads them.
+    """
+    wrap(Config, "_update_internal_config_dict", _with_our_files)
+
+
+def _with_our_files(original: Callable[..., Any]) -> Callable[..., Any]:
+    def update(self: Any, file: str) -> Any:
+        loaded = original(self, file)
+        path = Path(file)
+        if path.name == "overall.yaml":
+            self.internal_config_dict["metric_decimal_place"] = METRIC_DECIMALS
+            _update_from(original, self, resources.model_defaults(self.model))
+        elif _is_last_dataset_file(path, self.dataset):
+            _update_from(original, self, resources.dataset_defaults(self.dataset))
+        return loaded
+
+    return update
+
+
+def _is_last_dataset_file(path: Path, dataset: str) -> bool:
+    """RecBole reads ``sample.yaml`` for every data set, and the data set's own file only where it has one."""
+    if path.parent.name != "dataset":
+        return False
+    own = path.with_name(f"{dataset}.yaml")
+    return path.name == own.name or (path.name == "sample.yaml" and not own.is_file())
+
+
+def _update_from(original: Callable[..., Any], config: Any, path: Path) -> None:
+    if config.model in MODELS and path.is_file():
+        original(config, str(path))
+
+
+def no_unknown_keys() -> None:
+    """For our models, a key that nobody reads raises :class:`InputError` naming the nearest one.
+
+    Upstream: ``config/configurator.py:330`` keeps every key, and a key that is missing reads as ``None`` (``:600``).
+    """
+
+    def build(original: Callable[..., Any]) -> Callable[..., Any]:
+        def final(self: Any) -> Any:
+            if self.model in MODELS:
+                check_keys(self.external_config_dict, self.model)
+            return original(self)
+
+        return final
+
+    wrap(Config, "_get_final_config_dict", build)

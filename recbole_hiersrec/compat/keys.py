@@ -1,0 +1,45 @@
+"""Which keys may stand in the configuration of our models: ours, and all that RecBole knows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+import yaml
+from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
+
+from recbole_hiersrec.errors import InputError, nearest
+from recbole_hiersrec.names import recbole_folder
+from recbole_hiersrec.settings import HierSRecSettings
+
+EXTRA_KEYS = frozenset(
+    {"exact_time_order", "log_dir", "max_steps", "max_seconds", "catalogue_items", "history"}
+)
+"""Keys of this package beside those of :class:`HierSRecSettings`."""
+
+_READ = re.compile(
+    r"""config(?:_dict)?(?:\[\s*|\.get\(\s*)["']([^"']+)["']|["'](\w+)["']\s+(?:not\s+)?in\s+(?:self\.)?config\b"""
+)
+
+
+def check_keys(given: Iterable[str], model: str) -> None:
+    """Raise :class:`InputError` for the first key that neither this package nor RecBole reads."""
+    allowed = recbole_keys() | EXTRA_KEYS | set(HierSRecSettings.model_fields)
+    for key in given:
+        if key not in allowed:
+            close = nearest(key, [*HierSRecSettings.model_fields, *EXTRA_KEYS, *sorted(allowed)])
+            raise InputError(f"configuration of {model}: unknown key '{key}'{close}")
+
+
+@lru_cache(maxsize=1)
+def recbole_keys() -> frozenset[str]:
+    """Keys in RecBole's default files and argument lists, and keys that its code reads."""
+    folder = recbole_folder()
+    keys: set[str] = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
+    for path in (folder / "properties").rglob("*.yaml"):
+        if path.name not in ("url.yaml", "kg_url.yaml"):  # lists of downloads, no settings
+            keys.update(yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader) or {})
+    for path in folder.rglob("*.py"):
+        keys.update(name for pair in _READ.findall(path.read_text(encoding="utf-8")) for name in pair if name)
+    return frozenset(keys)

@@ -1,0 +1,192 @@
+"""One rank a test case: among all items, and among the candidates of each rule.
+
+Axes: B batch, n cases, N items (ids 1..N, 0 is PAD), P candidates of the longest row.
+
+The rank of the target is 1 + greater + (equal - 1) / 2, where *equal* counts the target itself: the mean of the
+places that a tied target could take. A target that may not be ranked is a miss at every k: its rank is infinite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_hiersrec.errors import HierSRecError, InputError
+from recbole_hiersrec.evaluation.scorer import Cases, Scorer, is_inner_product, score_kernel
+from recbole_hiersrec.retrieval.base import CandidateRule, item_budget
+
+_COMPARED_AT_ONCE = 1 << 22  # elements; summing booleans makes an int64 copy of them, so do it piece by piece
+
+
+class NonFiniteScoreError(HierSRecError):
+    """A model gave an item a score that is NaN or infinite: its ranks would mean nothing."""
+
+
+@dataclass(frozen=True)
+class RankTable:
+    """Raw ranks, in the order of the cases; nothing is rounded.
+
+    Attributes:
+        all: float64 [n], the target's rank among all items.
+        by_rule: for each label float64 [n], its rank among the candidates; inf if it is not one of them.
+        scored: for each label int64 [n], items scored.
+        compared: for each label int64 [n], centroids compared to choose those items.
+    """
+
+    all: np.ndarray
+    by_rule: dict[str, np.ndarray]
+    scored: dict[str, np.ndarray]
+    compared: dict[str, np.ndarray]
+
+
+def target_ranks(scores: Tensor, target: Tensor, *, eligible: Tensor | None = None) -> Tensor:
+    """Rank each target among the items of its row.
+
+    Args:
+        scores: [B, N+1]; column 0 (PAD) is never read.
+        target: long [B], in 1..N.
+        eligible: bool [B, N+1], the items that are ranked; all of them when absent.
+
+    Returns:
+        float64 [B]; inf where the target itself is not eligible.
+
+    Raises:
+        NonFiniteScoreError: if any item's score is NaN or infinite, eligible or not.
+    """
+    scores, target = scores[:, 1:], target[:, None] - 1  # [B, N], [B, 1]
+    _require_finite(scores)
+    eligible = None if eligible is None else eligible[:, 1:]
+    ranks = _ranks(scores, scores.gather(1, target), eligible)
+    if eligible is not None:
+        ranks[~eligible.gather(1, target)[:, 0]] = torch.inf
+    return ranks
+
+
+def rank_cases(
+    scorer: Scorer,
+    cases: Cases,
+    *,
+    history: Literal["unmasked", "masked"],
+    rules: Mapping[str, tuple[CandidateRule, float]] | None = None,
+    batch_size: int = 256,
+    progress: Callable[[int], object] | None = None,
+) -> RankTable:
+    """Rank the target of every case, among all items and among the candidates of every rule.
+
+    Candidates are ranked by the very scores that rank all items, so that a rule which returns all items gives
+    identical ranks.
+
+    Args:
+        scorer: must score by an inner product where there are rules.
+        cases: what is ranked; row i is the case ``i`` of the scorer.
+        history: ``masked`` makes the items of a history ineligible, in both kinds of ranking.
+        rules: label -> (rule, item fraction in (0, 1]).
+        batch_size: cases scored at once.
+        progress: called after each batch with the number of cases it held.
+
+    Raises:
+        InputError: if there are rules and the scorer has no queries, a fraction leaves no item, ``history`` is
+            neither of its two values, or the scores have another shape than [B, N+1].
+        NonFiniteScoreError: if any score of an item is NaN or infinite.
+    """
+    if history not in ("unmasked", "masked"):
+        raise InputError(f"history: received {history!r}, allowed: unmasked, masked")
+    budgets = {label: (rule, item_budget(share, scorer.n_items)) for label, (rule, share) in (rules or {}).items()}
+    ranks = torch.empty(len(cases), dtype=torch.float64)
+    by_rule = {label: torch.empty_like(ranks) for label in budgets}
+    scored, compared = ({label: torch.empty(len(cases), dtype=torch.long) for label in budgets} for _ in range(2))
+    with torch.no_grad():
+        for index in torch.arange(len(cases)).split(batch_size):
+            scores, queries = _score(scorer, scorer.batch(index), with_queries=bool(budgets))
+            _require_shape(scores, len(index), scorer.n_items)
+            target = cases.target[index].to(scores.device)
+            eligible = _unseen(scores, cases.history[index]) if history == "masked" else None
+            ranks[index] = target_ranks(scores, target, eligible=eligible).cpu()
+            for label, (rule, budget) in budgets.items():
+                assert queries is not None  # _score gave them because there are rules
+                found = rule.candidates(queries, budget)
+                ids = found.ids.to(scores.device)
+                by_rule[label][index] = candidate_ranks(scores, target, ids, eligible=eligible).cpu()
+                scored[label][index] = (ids != 0).sum(1).cpu()
+                compared[label][index] = found.compared.cpu()
+            if progress is not None:
+                progress(len(index))
+    return RankTable(ranks.numpy(), _numpy(by_rule), _numpy(scored), _numpy(compared))
+
+
+def candidate_ranks(scores: Tensor, target: Tensor, ids: Tensor, *, eligible: Tensor | None = None) -> Tensor:
+    """Rank each target among the candidates of its row, by the scores of all items.
+
+    Args:
+        scores: [B, N+1], finite for every item (see :func:`target_ranks`).
+        target: long [B], in 1..N.
+        ids: long [B, P], the candidates; 0 where a row has fewer than P, no id twice in a row.
+        eligible: bool [B, N+1], the items that are ranked if they are candidates.
+
+    Returns:
+        float64 [B]; inf where the target is not an eligible candidate.
+    """
+    target = target[:, None]
+    ranked = ids != 0
+    if eligible is not None:
+        ranked &= eligible.gather(1, ids)
+    ranks = _ranks(scores.gather(1, ids), scores.gather(1, target), ranked)
+    ranks[~((ids == target) & ranked).any(1)] = torch.inf
+    return ranks
+
+
+def _ranks(scores: Tensor, own: Tensor, eligible: Tensor | None) -> Tensor:
+    """1 + greater + (equal - 1) / 2 of ``own`` [B, 1] among the eligible columns of ``scores``, float64 [B]."""
+    ranks = torch.empty(len(scores), dtype=torch.float64, device=scores.device)
+    for rows in torch.arange(len(scores)).split(max(1, _COMPARED_AT_ONCE // max(1, scores.shape[1]))):
+        part = slice(int(rows[0]), int(rows[-1]) + 1)
+        greater, equal = scores[part] > own[part], scores[part] == own[part]
+        if eligible is not None:
+            greater &= eligible[part]
+            equal &= eligible[part]
+        ranks[part] = 1 + greater.sum(1) + (equal.sum(1) - 1) / 2
+    return ranks
+
+
+def _score(scorer: Scorer, batch: Any, *, with_queries: bool) -> tuple[Tensor, Tensor | None]:
+    """Scores [B, N+1], and where they are asked for the queries [B, A] they came from, encoded once."""
+    if not with_queries:
+        return scorer.scores(batch), None
+    if not is_inner_product(scorer):
+        raise InputError(f"candidates: {type(scorer).__name__} does not score by an inner product, so it has none")
+    queries = scorer.queries(batch)
+    return score_kernel(queries, scorer.item_vectors()), queries
+
+
+def _unseen(scores: Tensor, history: Tensor) -> Tensor:
+    """Bool [B, N+1], False at the items of each history [B, L] and at PAD."""
+    eligible = torch.ones_like(scores, dtype=torch.bool)
+    eligible[:, 0] = False
+    return eligible.scatter_(1, history.to(scores.device), False)
+
+
+def _require_shape(scores: Tensor, n_rows: int, n_items: int) -> None:
+    if scores.shape != (n_rows, n_items + 1):
+        raise InputError(f"scores: received shape {tuple(scores.shape)}, allowed: {(n_rows, n_items + 1)} with PAD")
+
+
+def _require_finite(scores: Tensor) -> None:
+    """Raise at the first item [B, N] whose score is no number; the sum is checked first, as it needs no copy."""
+    if torch.isfinite(scores.sum()):
+        return
+    bad = (~torch.isfinite(scores)).nonzero()
+    if len(bad):
+        row, column = bad[0].tolist()
+        raise NonFiniteScoreError(
+            f"scores: received {scores[row, column].item()} for item {column + 1} (row {row} of the batch; "
+            f"{len(bad)} such scores), allowed: finite numbers"
+        )
+
+
+def _numpy(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    return {label: tensor.numpy() for label, tensor in tensors.items()}

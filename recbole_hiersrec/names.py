@@ -1,0 +1,110 @@
+"""Names of models: which exist, where they live, and which one was meant. Imports neither torch nor RecBole."""
+
+from __future__ import annotations
+
+import importlib
+from functools import lru_cache
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from recbole_hiersrec.errors import HierSRecError, InputError, nearest
+
+RECBOLE_VERSION = "1.2.1"
+INSTALL = (
+    f"pip install --no-deps recbole=={RECBOLE_VERSION} && pip install colorlog==4.7.2 colorama==0.4.4 texttable "
+    "thop tensorboard scikit-learn psutil setuptools"
+)
+"""RecBole without ray, which has no wheel for Python >= 3.12; plotly is only needed by its own tuning plots."""
+
+MODELS = {
+    "HierSRec": "recbole_hiersrec.model.hiersrec",
+    "SASRecAllPositions": "recbole_hiersrec.baselines.all_positions",
+    "GRU4RecAllPositions": "recbole_hiersrec.baselines.all_positions",
+    "SequentialPop": "recbole_hiersrec.baselines.pop",
+    "MarkovChain": "recbole_hiersrec.baselines.markov",
+}
+"""Models of this package: class name -> module."""
+
+
+def recbole_folder() -> Path:
+    """Folder of the installed RecBole, found without importing it.
+
+    Raises:
+        HierSRecError: RecBole is not installed; the message holds the pip command.
+    """
+    spec = find_spec("recbole")
+    if spec is None or not spec.submodule_search_locations:
+        raise HierSRecError(f"RecBole {RECBOLE_VERSION} is not installed; run: {INSTALL}")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+@lru_cache(maxsize=1)
+def recbole_sequential_models() -> list[str]:
+    """Exact class names of RecBole's sequential models, sorted: those with a default YAML and a source file."""
+    folder = recbole_folder()
+    sources = {path.stem for path in (folder / "model" / "sequential_recommender").glob("*.py")}
+    names = [path.stem for path in (folder / "properties" / "model").glob("*.yaml")]
+    return sorted(name for name in names if name.lower() in sources)
+
+
+def check_model(name: str) -> None:
+    """Raise :class:`InputError` unless ``name`` is a model of ours, of RecBole, or ``package.module:Class``.
+
+    Only the module of a ``package.module:Class`` is looked for; nothing is imported.
+    """
+    if ":" in name:
+        _check_class_path(name)
+        return
+    known = [*MODELS, *recbole_sequential_models()]
+    if name not in known:
+        raise InputError(
+            f"unknown model '{name}'{nearest(name, known)} "
+            f"(allowed: {', '.join(MODELS)}, a sequential model of RecBole such as SASRec, or package.module:Class)"
+        )
+
+
+def load_model_class(name: str) -> type[Any]:
+    """Import the class that ``name`` stands for (see :func:`check_model`).
+
+    Raises:
+        InputError: no such model, the module cannot be imported, or it has no such class.
+    """
+    check_model(name)
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+    else:
+        attribute = name
+        module = MODELS.get(name, f"recbole.model.sequential_recommender.{name.lower()}")
+    try:
+        loaded = importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(f"model '{name}': module '{module}' cannot be imported: {error}") from error
+    found = getattr(loaded, attribute, None)
+    if not isinstance(found, type):
+        classes = [key for key, value in vars(loaded).items() if isinstance(value, type)]
+        raise InputError(
+            f"model '{name}': module '{module}' has no class '{attribute}'{nearest(attribute, classes)}"
+        )
+    return found
+
+
+def _check_class_path(name: str) -> None:
+    module, _, attribute = name.partition(":")
+    if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+        raise InputError(f"model '{name}': expected package.module:Class")
+    if _find_module(module) is None:
+        raise InputError(f"model '{name}': no module named '{module}' can be found by this Python")
+
+
+def _find_module(module: str) -> ModuleSpec | None:
+    """Like ``importlib.util.find_spec``, but without importing the parent packages."""
+    first, *rest = module.split(".")
+    path, found = first, find_spec(first)
+    for part in rest:
+        if found is None or found.submodule_search_locations is None:
+            return None
+        path = f"{path}.{part}"
+        found = PathFinder.find_spec(path, list(found.submodule_search_locations))
+    return found

@@ -1,0 +1,52 @@
+"""Copy what a suite produced to where it is kept for good: records, ranks, tables, report; no models."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from recbole_hiersrec.benchmark.runner import load_jobs, load_record
+from recbole_hiersrec.benchmark.store import JobStore, recover_folder, replace_folder, writable_folder
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.report.page import write_report
+
+
+def publish(name: str, runs_dir: Path, results_dir: Path) -> Path:
+    """Publish suite ``name`` as ``results_dir/name``; an older publication stays until the new one is complete.
+
+    The tables are made anew from the records, so they cannot be older than the records beside them.
+
+    Args:
+        name: the suite's name.
+        runs_dir: folder of all suites' folders.
+        results_dir: folder of all publications.
+
+    Returns:
+        the publication's folder.
+
+    Raises:
+        InputError: the suite has not run, jobs are missing or damaged, or a folder cannot be written.
+    """
+    source = runs_dir / name
+    if not source.is_dir():
+        raise InputError(f"no folder {source}: run hiersrec bench {name} first")
+    store = JobStore(source)
+    jobs = load_jobs(source)
+    missing = [job.label() for job in jobs if not store.is_done(job.key)]
+    if missing:
+        raise InputError(
+            f"{source}: {len(missing)} of {len(jobs)} jobs are not done ({'; '.join(missing)}); run hiersrec bench first"
+        )
+    target = writable_folder(results_dir) / name
+    recover_folder(target)
+    with tempfile.TemporaryDirectory(prefix=f".tmp-{name}-", dir=results_dir) as temporary:
+        new = Path(temporary) / name
+        for job in jobs:
+            (new / "jobs" / job.key).mkdir(parents=True)
+            for file in ("record.json", "ranks.npz"):
+                shutil.copyfile(store.path(job.key) / file, new / "jobs" / job.key / file)
+        shutil.copyfile(source / "jobs.json", new / "jobs.json")
+        write_report(new, [load_record(store, job) for job in jobs])
+        replace_folder(new, target)
+    return target

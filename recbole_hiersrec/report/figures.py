@@ -1,0 +1,194 @@
+"""Records of one (data set, protocol) -> figures as PNG bytes; a model has one colour in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from recbole_hiersrec.benchmark.suite import headline
+from recbole_hiersrec.report.tables import (
+    Entry,
+    accuracy_value,
+    candidate_keys,
+    headline_value,
+    kept,
+    timing_value,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+Colours = Mapping[str, Any]
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+
+
+def draw_all(lines: Sequence[Entry], colours: Colours, title: str) -> dict[str, bytes]:
+    """File name stem -> PNG of every figure that the records hold something for."""
+    drawn = {}
+    for stem, rows, draw in (
+        ("accuracy", _accuracy_rows(lines), _draw_accuracy),
+        ("candidates", _candidate_rows(lines), _draw_candidates),
+        ("latency", _latency_rows(lines), _draw_latency),
+        ("learning", _learning_rows(lines), _draw_learning),
+    ):
+        if rows:
+            metric, k = headline(lines[0].records[0]["job"]["metrics"], lines[0].records[0]["job"]["ks"])
+            drawn[stem] = _png(
+                rows, draw, {line.label: colours[line.model] for line in lines}, title, f"{metric}@{k}"
+            )
+    return drawn
+
+
+def model_colours(models: Sequence[str]) -> Colours:
+    """Model -> colour of a palette that colour-blind readers can tell apart; the same for the same models."""
+    import seaborn as sns
+
+    names = sorted(set(models))
+    return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+
+
+def _png(
+    rows: list[dict[str, Any]],
+    draw: Callable[[Axes, pd.DataFrame, Colours, str], None],
+    colours: Colours,
+    title: str,
+    metric: str,
+) -> bytes:
+    import pandas as pd
+    import seaborn as sns
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        figure = Figure(figsize=(8.0, 4.8), layout="constrained")
+        FigureCanvasAgg(figure)  # no window system, and the caller's own backend stays as it is
+        axes = figure.add_subplot()
+        draw(axes, pd.DataFrame(rows), colours, metric)
+        axes.set_title(title, fontsize="medium")
+        content = BytesIO()
+        figure.savefig(content, format="png", dpi=120, metadata={"Software": None})
+    return content.getvalue()
+
+
+def _accuracy_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
+    return [{"model": line.label, "value": value} for line in lines for value in line.values(headline_value)]
+
+
+def _draw_accuracy(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: str) -> None:
+    import seaborn as sns
+
+    several = frame["model"].duplicated().any()
+    bar = "sd" if several else None
+    sns.barplot(
+        frame, x="value", y="model", hue="model", palette=colours, errorbar=bar, legend=False, ax=axes
+    )
+    for bars in axes.containers:
+        if hasattr(bars, "patches"):
+            axes.bar_label(bars, fmt="%.4f", padding=4, label_type="center" if several else "edge")  # type: ignore[arg-type]
+    axes.set(
+        xlabel=f"{metric}, all items ranked" + (" (mean, standard deviation over seeds)" if several else ""),
+        ylabel="",
+    )
+    axes.margins(x=0.15)
+
+
+def _candidate_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
+    return [
+        {"model": line.label, "percent": 100 * fraction, "kept": 100 * share}
+        for line in lines
+        for record in line.records
+        for rule, fraction in candidate_keys(record)
+        if (share := kept(record, rule, fraction)) is not None
+    ]
+
+
+def _draw_candidates(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: str) -> None:
+    import seaborn as sns
+
+    sns.lineplot(
+        frame, x="percent", y="kept", hue="model", palette=colours, marker="o", errorbar="sd", ax=axes
+    )
+    axes.axhline(100, color="0.4", linestyle="--", linewidth=1)
+    ticks = sorted(frame["percent"].unique())
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set(xlabel="items scored, at most (% of all items)", ylabel=f"{metric} kept (% of all-item value)")
+    _name_legend(axes)
+
+
+def _latency_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
+    rows = []
+    for line in lines:
+        variants: list[tuple[str, str, float | None, str]] = [("all items", "all items", None, "")]
+        variants += [
+            (f"candidates@{f:g}", "candidates", f, rule) for rule, f in candidate_keys(line.records[0])
+        ]
+        for variant, kind, fraction, rule in variants:
+            ms = line.mean(partial(timing_value, variant=variant, stage="total", quantity="latency median"))
+            value = line.mean(partial(_headline_at, fraction=fraction, rule=rule))
+            if ms is not None and value is not None:
+                note = f"{100 * fraction:g} %" if fraction else ""
+                rows.append({"model": line.label, "scored": kind, "ms": ms, "value": value, "note": note})
+    return rows
+
+
+def _headline_at(record: Mapping[str, Any], fraction: float | None, rule: str) -> float | None:
+    return accuracy_value(record, *headline(record["job"]["metrics"], record["job"]["ks"]), fraction, rule)
+
+
+def _draw_latency(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: str) -> None:
+    import seaborn as sns
+
+    markers = {"all items": "o", "candidates": "X"}
+    sns.scatterplot(
+        frame, x="ms", y="value", hue="model", style="scored", markers=markers, palette=colours, s=90, ax=axes
+    )
+    for row in frame[frame["note"] != ""].itertuples():
+        axes.annotate(
+            str(row.note), (row.ms, row.value), xytext=(6, 5), textcoords="offset points", fontsize="small"
+        )  # type: ignore[arg-type]
+    axes.set_xscale("log")
+    axes.set(xlabel="latency of one query (median, ms)", ylabel=metric)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
+
+
+def _learning_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": line.label,
+            "seed": record["job"]["seed"],
+            "seconds": point["seconds"],
+            "valid": point["valid"],
+            "metric": record["training"]["valid_metric"],
+        }
+        for line in lines
+        for record in line.records
+        for point in record["training"]["curve"]
+        if point.get("valid") is not None
+    ]
+
+
+def _draw_learning(axes: Axes, frame: pd.DataFrame, colours: Colours, _: str) -> None:
+    import seaborn as sns
+
+    sns.lineplot(
+        frame,
+        x="seconds",
+        y="valid",
+        hue="model",
+        units="seed",
+        estimator=None,
+        palette=colours,
+        marker="o",
+        ax=axes,
+    )
+    axes.set(xlabel="training time (s)", ylabel=f"validation {frame['metric'].iloc[0]}")
+    _name_legend(axes)
+
+
+def _name_legend(axes: Axes) -> None:
+    axes.legend(fontsize="small", title=None)

@@ -1,0 +1,300 @@
+"""Records of one (data set, protocol) -> tables of text. Rounding happens here and nowhere earlier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import mean, stdev
+from typing import Any
+
+from recbole_hiersrec.benchmark.suite import headline
+from recbole_hiersrec.report.frame import Record
+
+MARK = "†"
+FOOTNOTE = f"{MARK} stopped by the clock (the safety limit in seconds) before training had ended: not ranked."
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a table: a model's finished seeds together, or one job that the clock stopped."""
+
+    model: str
+    label: str
+    records: tuple[Record, ...]
+    stopped: bool
+
+    def values(self, get: Callable[[Record], float | None]) -> list[float]:
+        """``get`` of every record that has such a value."""
+        return [value for record in self.records if (value := get(record)) is not None]
+
+    def mean(self, get: Callable[[Record], float | None]) -> float | None:
+        """Mean over the seeds, None where no record has a value."""
+        values = self.values(get)
+        return mean(values) if values else None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, headers, and rows of text."""
+
+    title: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    stopped: bool = False
+
+    def text(self, style: str) -> str:
+        """The table in a style of tabulate, with its footnote."""
+        from tabulate import tabulate
+
+        align = ["left" if header in TEXT_COLUMNS else "right" for header in self.headers]
+        body = tabulate(self.rows, self.headers, tablefmt=style, disable_numparse=True, colalign=align)
+        return body + (f"\n\n{FOOTNOTE}" if self.stopped else "")
+
+
+TEXT_COLUMNS = ("model", "items", "level", "stopped by", "training data", "rule")
+
+
+def label(record: Record) -> str:
+    """The model's name in tables; it says how the model was trained."""
+    name, way = record["job"]["name"], record["training"]["way"]
+    return name if way in name else f"{name} ({way})"
+
+
+def entries(records: Sequence[Record]) -> list[Entry]:
+    """Lines of the tables: ranked ones by falling headline metric, then those that the clock stopped."""
+    by_label: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda record: (label(record), record["job"]["seed"])):
+        if record["status"] == "ok":
+            by_label.setdefault(label(record), []).append(record)
+    ranked = [Entry(found[0]["job"]["name"], name, tuple(found), False) for name, found in by_label.items()]
+    several = len({record["job"]["seed"] for record in records}) > 1
+    stopped = [
+        Entry(
+            r["job"]["name"],
+            f"{label(r)} {MARK}" + (f" seed {r['job']['seed']}" if several else ""),
+            (r,),
+            True,
+        )
+        for r in records
+        if r["status"] != "ok"
+    ]
+    return [
+        *sorted(ranked, key=lambda entry: (-(entry.mean(headline_value) or 0.0), entry.label)),
+        *sorted(stopped, key=lambda entry: entry.label),
+    ]
+
+
+def accuracy_value(
+    record: Record, metric: str, k: int | None, fraction: float | None = None, rule: str = ""
+) -> float | None:
+    """One mean over all test cases: among all items, or among the candidates of ``rule`` at ``fraction``."""
+    for row in record["accuracy"]:
+        found = (row["metric"], row["k"], row["item_fraction"], row["candidate_rule"], row["slice"])
+        if found == (metric, k, fraction, rule, "all"):
+            return float(row["value"])
+    return None
+
+
+def headline_value(record: Record) -> float | None:
+    """The metric that tables are sorted by, among all items."""
+    return accuracy_value(record, *headline(record["job"]["metrics"], record["job"]["ks"]))
+
+
+def timing_value(record: Record, variant: str, stage: str, quantity: str) -> float | None:
+    """One measured quantity."""
+    for row in record["timing"]:
+        if (row["variant"], row["stage"], row["quantity"]) == (variant, stage, quantity):
+            return float(row["value"])
+    return None
+
+
+def candidate_keys(record: Record) -> list[tuple[str, float]]:
+    """(rule, item fraction) of the record's candidate evaluations, in rising order."""
+    return sorted(
+        {(r["candidate_rule"], r["item_fraction"]) for r in record["accuracy"] if r["candidate_rule"]}
+    )
+
+
+def kept(record: Record, rule: str, fraction: float) -> float | None:
+    """Share of the all-item headline value that the candidates keep."""
+    metric, k = headline(record["job"]["metrics"], record["job"]["ks"])
+    value, of = accuracy_value(record, metric, k, fraction, rule), headline_value(record)
+    return value / of if value is not None and of else None
+
+
+def leaderboard(lines: Sequence[Entry]) -> Table:
+    """Rank, headline metric and its companions, training."""
+    job = lines[0].records[0]["job"]
+    first, k = headline(job["metrics"], job["ks"])
+    metrics = [first, *(metric for metric in job["metrics"] if metric != first)]
+    rows = []
+    for line in lines:
+        numbers = [number(line.values(partial(accuracy_value, metric=metric, k=k)), 4) for metric in metrics]
+        seconds = number(line.values(lambda r: r["training"]["seconds"]), 1)
+        rows.append([_rank(line, lines), line.label, *numbers, seconds, str(len(line.records))])
+    headers = ["#", "model", *(f"{metric}@{k}" for metric in metrics), "training s", "seeds"]
+    return _table("Leaderboard", headers, rows, lines)
+
+
+def all_metrics(lines: Sequence[Entry]) -> Table:
+    """Every metric at every k, among all items."""
+    job = lines[0].records[0]["job"]
+    columns = [(metric, k) for metric in job["metrics"] for k in job["ks"]]
+    rows = [
+        [line.label, *(number(line.values(partial(accuracy_value, metric=m, k=k)), 4) for m, k in columns)]
+        for line in lines
+    ]
+    return _table("All metrics, all items ranked", ["model", *(f"{m}@{k}" for m, k in columns)], rows, lines)
+
+
+def candidates(lines: Sequence[Entry]) -> Table:
+    """What is left of the accuracy when only some items are scored, and how many are."""
+    rows = []
+    shown = [line for line in lines if candidate_keys(line.records[0])]
+    job = lines[0].records[0]["job"]
+    metric, k = headline(job["metrics"], job["ks"])
+    for line in shown:
+        for rule, f in candidate_keys(line.records[0]):
+            at = partial(accuracy_value, fraction=f, rule=rule)
+            values = line.values(partial(at, metric=metric, k=k))
+            shares = line.values(partial(kept, rule=rule, fraction=f))
+            scanned = line.values(partial(at, metric="ScannedFraction", k=None))
+            n_items = line.records[0]["data"]["n_items"]
+            percents = [percent(shares), percent(scanned)]
+            limit = int(f * n_items + 1e-9)
+            rows.append(
+                [
+                    line.label,
+                    rule,
+                    f"{f:g}",
+                    number(values, 4),
+                    percents[0],
+                    f"{limit} of {n_items}",
+                    percents[1],
+                ]
+            )
+    headers = ["model", "rule", "item fraction", f"{metric}@{k}", "kept", "items scored, at most", "scanned"]
+    return _table("Candidates", headers, rows, shown)
+
+
+def categories(lines: Sequence[Entry]) -> Table:
+    """How often the likeliest category is the next item's, a level; beside it the most frequent category's share."""
+    rows = []
+    shown = [line for line in lines if _levels(line.records[0])]
+    for line in shown:
+        for level in _levels(line.records[0]):
+            accuracy = line.values(partial(_level_value, level=level, metric="CategoryAccuracy"))
+            share = line.values(partial(_level_value, level=level, metric="MajorityShare"))
+            rows.append([line.label, level, percent(accuracy), percent(share)])
+    return _table(
+        "Category accuracy", ["model", "level", "right", "always the most frequent one"], rows, shown
+    )
+
+
+def training(lines: Sequence[Entry]) -> Table:
+    """What training took and why it ended."""
+    rows = []
+    for line in lines:
+        found = [record["training"] for record in line.records]
+        numbers = [
+            number([one[key] for one in found if one.get(key) is not None], digits)
+            for key, digits in (
+                ("parameters", 0),
+                ("seconds", 1),
+                ("epochs", 0),
+                ("best_epoch", 0),
+                ("steps", 0),
+            )
+        ]
+        valid = number([one["best_valid"] for one in found if one.get("best_valid") is not None], 4)
+        memory = number(
+            [r["peak_memory_mib"] for r in line.records if r.get("peak_memory_mib") is not None], 0
+        )
+        stopped_by = ", ".join(sorted({one["stopped_by"] for one in found}))
+        rows.append([line.label, found[0]["way"], *numbers, stopped_by, valid, memory])
+    valid_metric = str(lines[0].records[0]["training"].get("valid_metric", "metric"))
+    headers = [
+        "model",
+        "training data",
+        "parameters",
+        "seconds",
+        "epochs",
+        "best epoch",
+        "steps",
+        "stopped by",
+    ]
+    return _table("Training", [*headers, f"best validation {valid_metric}", "peak MiB"], rows, lines)
+
+
+def speed(lines: Sequence[Entry]) -> Table:
+    """Latency of one query, stage by stage, and throughput; all items beside candidates."""
+    rows = []
+    shown = [line for line in lines if line.records[0]["timing"]]
+    for line in shown:
+        for variant in dict.fromkeys(row["variant"] for row in line.records[0]["timing"]):
+            rows.append([line.label, variant, *_stages(line, variant), *_ratios(line, variant)])
+    job = lines[0].records[0]["job"]
+    headers = ["model", "items", "encoder ms", "retrieval ms", "top-k ms", "total ms", "total p95 ms"]
+    ratios = ["latency gain", "throughput gain"]
+    title = f"Speed: {job['threads']} threads, one query; throughput at batch {job['speed']['batch_size']}"
+    return _table(title, [*headers, "queries/s", *ratios], rows, shown)
+
+
+def number(values: Sequence[float], digits: int) -> str:
+    """Mean, and with several seeds ± standard deviation (n - 1); "-" where there is nothing."""
+    if not values:
+        return "-"
+    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{mean(values):.{digits}f}{spread}"
+
+
+def percent(values: Sequence[float]) -> str:
+    """:func:`number` of shares, as a percentage."""
+    return f"{number([100 * value for value in values], 1)} %" if values else "-"
+
+
+def _table(
+    title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], lines: Sequence[Entry]
+) -> Table:
+    return Table(title, headers, rows, any(line.stopped for line in lines))
+
+
+def _rank(line: Entry, lines: Sequence[Entry]) -> str:
+    if line.stopped:
+        return ""
+    own = line.mean(headline_value) or 0.0
+    return str(1 + sum((other.mean(headline_value) or 0.0) > own for other in lines if not other.stopped))
+
+
+def _levels(record: Record) -> list[str]:
+    return list(
+        dict.fromkeys(row["slice"] for row in record["accuracy"] if row["metric"] == "CategoryAccuracy")
+    )
+
+
+def _level_value(record: Record, level: str, metric: str) -> float | None:
+    rows: list[Any] = [row for row in record["accuracy"] if (row["slice"], row["metric"]) == (level, metric)]
+    return float(rows[0]["value"]) if rows else None
+
+
+def _stages(line: Entry, variant: str) -> list[str]:
+    wanted = [(stage, "latency median") for stage in ("encoder", "retrieval", "top-k", "total")]
+    latency = [
+        number(line.values(partial(timing_value, variant=variant, stage=stage, quantity=quantity)), 3)
+        for stage, quantity in (*wanted, ("total", "latency p95"))
+    ]
+    return [
+        *latency,
+        number(line.values(partial(timing_value, variant=variant, stage="total", quantity="throughput")), 0),
+    ]
+
+
+def _ratios(line: Entry, variant: str) -> list[str]:
+    """How many times as fast as with all items: latency, throughput."""
+    gains = []
+    for quantity, power in (("latency median", -1), ("throughput", 1)):
+        total = partial(timing_value, stage="total", quantity=quantity)
+        own, base = (line.mean(partial(total, variant=items)) for items in (variant, "all items"))
+        gains.append(f"{(own / base) ** power:.2f}x" if own and base else "-")
+    return gains

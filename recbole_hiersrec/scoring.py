@@ -1,0 +1,72 @@
+"""RecBole models as the evaluation's scorers, and rows of a RecBole data set as its cases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_hiersrec.evaluation.scorer import Cases, Scorer, score_kernel
+
+
+class ModelScorer:
+    """Scores the rows of a data set with any sequential model of RecBole.
+
+    Args:
+        model: the model; it is put in evaluation mode.
+        dataset: the validation or test part, as RecBole built it.
+    """
+
+    def __init__(self, model: Any, dataset: Any) -> None:
+        self.model = model.eval()
+        self.rows = dataset.inter_feat
+        self.n_items = int(dataset.item_num) - 1
+
+    def batch(self, index: Tensor) -> Any:
+        """The rows ``index`` as RecBole's Interaction, on the model's device."""
+        return self.rows[index].to(self.model.device)
+
+    @torch.no_grad()
+    def scores(self, batch: Any) -> Tensor:
+        """Scores of all items, [B, N + 1]."""
+        return self.model.full_sort_predict(batch).view(-1, self.n_items + 1)
+
+
+class QueryScorer(ModelScorer):
+    """Scores with a model that has ``queries`` and ``item_vectors``; the item vectors are computed once."""
+
+    def __init__(self, model: Any, dataset: Any) -> None:
+        super().__init__(model, dataset)
+        with torch.no_grad():
+            self.table = model.item_vectors().detach()
+
+    @torch.no_grad()
+    def queries(self, batch: Any) -> Tensor:
+        """Augmented queries [B, A]."""
+        return self.model.queries(batch)
+
+    def item_vectors(self) -> Tensor:
+        """Augmented item vectors [N + 1, A]."""
+        return self.table
+
+    def scores(self, batch: Any) -> Tensor:
+        """Scores of all items, [B, N + 1]."""
+        return score_kernel(self.queries(batch), self.table)
+
+
+def scorer_of(model: Any, dataset: Any) -> Scorer:
+    """The scorer that fits the model."""
+    factorised = hasattr(model, "queries") and hasattr(model, "item_vectors")
+    return QueryScorer(model, dataset) if factorised else ModelScorer(model, dataset)
+
+
+def cases_of(dataset: Any) -> Cases:
+    """The rows of a validation or test part: history, length and target."""
+    rows = dataset.inter_feat
+    return Cases(rows[dataset.item_id_list_field], rows[dataset.item_list_length_field], rows[dataset.iid_field])
+
+
+def tokens_of(dataset: Any) -> list[str]:
+    """Item tokens by id, [N + 1]; the first is the PAD's."""
+    return [str(token) for token in dataset.field2id_token[dataset.iid_field]]

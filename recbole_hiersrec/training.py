@@ -1,0 +1,272 @@
+"""RecBole's trainer with limits that are counted, validation on our ranks, and checkpoints that are safe to load."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.trainer import Trainer
+from recbole.utils import get_model, init_seed
+from tqdm import tqdm
+
+from recbole_hiersrec import checkpoint, compat
+from recbole_hiersrec.errors import CheckpointError, InputError
+from recbole_hiersrec.evaluation.metrics import METRICS
+from recbole_hiersrec.evaluation.ranks import rank_cases
+from recbole_hiersrec.scoring import cases_of, scorer_of, tokens_of
+
+
+@dataclass
+class TrainingReport:
+    """How a training went.
+
+    Attributes:
+        seconds: wall-clock time of :meth:`HierSRecTrainer.fit`, validation included.
+        epochs: epochs begun.
+        steps: optimiser steps taken.
+        best_epoch: epoch (from 1) whose parameters were kept; 0 when none was validated.
+        stopped_by: "patience", "epochs", "steps", "seconds", or "counted" for models that only count.
+        valid_metric: name of the validation metric, such as NDCG@10.
+        best_valid: its best value; None when there was no validation.
+        curve: per validation: epoch, seconds so far, mean training loss, validation value.
+    """
+
+    seconds: float = 0.0
+    epochs: int = 0
+    steps: int = 0
+    best_epoch: int = 0
+    stopped_by: str = ""
+    valid_metric: str = ""
+    best_valid: float | None = None
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+class HierSRecTrainer(Trainer):
+    """Trains any sequential model of RecBole.
+
+    RecBole's optimiser step is used as it is. Different are: training ends after so many epochs, validations without
+    improvement (``stopping_step``) or optimiser steps (``max_steps``), and, as a safety stop, after ``max_seconds``;
+    the validation metric is computed from our ranks and never rounded; only a better value counts as an improvement;
+    a checkpoint is a folder without pickled objects.
+    """
+
+    def __init__(self, config: Any, model: Any) -> None:
+        super().__init__(config, model)
+        self.saved_model_file = str(Path(self.saved_model_file).with_suffix(""))
+        self.max_steps = config["max_steps"] or math.inf
+        self.max_seconds = config["max_seconds"] or math.inf
+        self.report = TrainingReport(valid_metric=config["valid_metric"])
+        self._began = 0.0
+        self._best_state: dict[str, torch.Tensor] = {}
+
+    def fit(
+        self,
+        train_data: Any,
+        valid_data: Any = None,
+        verbose: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+        callback_fn: Callable[[int, float], object] | None = None,
+    ) -> tuple[float, Any]:
+        """Train, keep the best epoch, and leave its parameters in the model.
+
+        Args:
+            train_data: RecBole's training loader.
+            valid_data: RecBole's validation loader; without one the last epoch is kept.
+            verbose: log a line an epoch.
+            saved: write a checkpoint folder (``saved_model_file``) at each improvement.
+            show_progress: show one progress bar for the whole training.
+            callback_fn: called after each validation with (epoch from 0, validation value).
+
+        Returns:
+            (best validation value, RecBole's validation metrics of the best epoch); (-1, None) without validation.
+
+        Raises:
+            ValueError: the training loss became NaN.
+        """
+        self.dataset = train_data._dataset
+        self.eval_collector.data_collect(train_data)
+        if self.config["train_neg_sample_args"].get("dynamic", False):
+            train_data.get_model(self.model)
+        self._began = time.perf_counter()
+        if getattr(self.model, "counts_only", False):
+            self.report.stopped_by = "counted"
+        else:
+            self._epochs(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+        if self._best_state:
+            self.model.load_state_dict(self._best_state)
+        elif saved:
+            self._save_checkpoint(self.report.epochs, verbose=verbose)
+        self.report.seconds = time.perf_counter() - self._began
+        if valid_data is None:
+            return -1, None
+        self.best_valid_result = self.evaluate(valid_data, load_best_model=False)
+        if self.report.best_valid is None:
+            self.report.best_valid = self.validate(valid_data)
+        self.best_valid_score = self.report.best_valid
+        return self.best_valid_score, self.best_valid_result
+
+    def _epochs(
+        self,
+        train_data: Any,
+        valid_data: Any,
+        verbose: bool,
+        saved: bool,
+        show_progress: bool,
+        callback_fn: Callable[[int, float], object] | None,
+    ) -> None:
+        """Run epochs until a limit is reached; fills the report and the best state."""
+        report = self.report
+        total = min(self.epochs * len(train_data), self.max_steps)
+        with tqdm(total=total, unit="step", disable=not show_progress, dynamic_ncols=True) as bar:
+            while not report.stopped_by:
+                batches = _LimitedBatches(train_data, self, bar)
+                losses = self._train_epoch(batches, report.epochs)
+                report.epochs += 1
+                loss = sum(losses) if isinstance(losses, tuple) else losses
+                loss = float("nan") if loss is None else loss / max(1, batches.taken)
+                if valid_data is not None and (report.epochs % self.eval_step == 0 or self._limit()):
+                    self._validated(valid_data, loss, verbose, saved, callback_fn)
+                bar.set_description(f"epoch {report.epochs}")
+                shown = {"loss": f"{loss:.4f}"}
+                if report.best_valid is not None:
+                    shown[report.valid_metric] = f"{report.curve[-1]['valid']:.4f} (best {report.best_valid:.4f})"
+                bar.set_postfix(shown)
+                report.stopped_by = report.stopped_by or self._limit()
+
+    def _validated(
+        self, valid_data: Any, loss: float, verbose: bool, saved: bool, callback_fn: Callable[[int, float], object] | None
+    ) -> None:
+        """Validate, keep the parameters if they are better, and stop when patience has run out."""
+        report = self.report
+        value = self.validate(valid_data)
+        report.curve.append(
+            {
+                "epoch": report.epochs,
+                "seconds": time.perf_counter() - self._began,
+                "loss": loss,
+                "valid": value,
+            }
+        )
+        if verbose:
+            self.logger.info(f"epoch {report.epochs}: loss {loss:.4f}, {report.valid_metric} {value:.6f}")
+        best = report.best_valid
+        if best is None or (value > best if self.valid_metric_bigger else value < best):
+            report.best_valid, report.best_epoch, self.cur_step = value, report.epochs, 0
+            self._best_state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+            if saved:
+                self._save_checkpoint(report.epochs, verbose=verbose)
+        else:
+            self.cur_step += 1
+            if self.cur_step >= self.stopping_step:
+                report.stopped_by = "patience"
+        if callback_fn is not None:
+            callback_fn(report.epochs - 1, value)
+
+    def _limit(self) -> str:
+        """Which limit has been reached, or an empty string."""
+        if time.perf_counter() - self._began >= self.max_seconds:
+            return "seconds"
+        if self.report.steps >= self.max_steps:
+            return "steps"
+        return "epochs" if self.report.epochs >= self.epochs else ""
+
+    def validate(self, valid_data: Any) -> float:
+        """The validation metric, unrounded: from our ranks, or RecBole's own for metrics that only it has."""
+        name, _, k = self.config["valid_metric"].partition("@")
+        known = {metric.lower(): metric for metric in METRICS} | {"hit": "Recall"}
+        if name.lower() not in known:
+            return float(self._valid_epoch(valid_data)[0])
+        part = valid_data._dataset
+        ranks = rank_cases(
+            scorer_of(self.model, part), cases_of(part), history=self.config["history"] or "unmasked"
+        )
+        return float(METRICS[known[name.lower()]](ranks.all, int(k)).mean())
+
+    def evaluate(
+        self, eval_data: Any, load_best_model: bool = True, model_file: Any = None, show_progress: bool = False
+    ) -> Any:
+        """RecBole's evaluation; the best model is read from a safe checkpoint folder."""
+        if load_best_model:
+            self.model.load_state_dict(checkpoint.load(Path(model_file or self.saved_model_file)).state)
+        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+
+    def resume_checkpoint(self, resume_file: Any) -> None:
+        """Not offered: a checkpoint holds no state of the optimiser."""
+        raise InputError(f"{resume_file}: training cannot go on from it; a checkpoint holds no optimiser state")
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        folder = Path(kwargs.get("saved_model_file", self.saved_model_file))
+        save_model(folder, self.config, self.model, self.dataset, self.report)
+        if verbose:
+            self.logger.info(f"Saved {folder}")
+
+
+class _LimitedBatches:
+    """Batches of one epoch that end when a limit of the trainer is reached; counts steps and moves the bar."""
+
+    def __init__(self, batches: Any, trainer: HierSRecTrainer, bar: Any) -> None:
+        self.batches = batches
+        self.trainer = trainer
+        self.bar = bar
+        self.taken = 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self.batches:
+            if self.trainer._limit() in ("seconds", "steps"):
+                return
+            yield batch
+            self.taken += 1
+            self.trainer.report.steps += 1
+            self.bar.update(1)
+
+
+def save_model(folder: Path, config: Any, model: Any, dataset: Any, report: TrainingReport) -> None:
+    """Write a model as a checkpoint folder (see :mod:`recbole_hiersrec.checkpoint`)."""
+    catalogue = getattr(dataset, "catalogue", None)
+    content = checkpoint.Checkpoint(
+        model=config["model"],
+        dataset=config["dataset"],
+        config=compat.plain_config(config),
+        training={name: value for name, value in asdict(report).items() if name != "curve"},
+        state=model.state_dict(),
+        tokens=tokens_of(dataset)[1:],
+        taxonomy=catalogue.taxonomy if catalogue else None,
+    )
+    checkpoint.save(folder, content)
+
+
+def load_data_and_model(folder: str | Path) -> tuple[Any, Any, Any, Any, Any, Any]:
+    """Load a checkpoint folder, and its data set as it was split.
+
+    Returns:
+        (config, model, dataset, train_data, valid_data, test_data), as RecBole's function of this name.
+
+    Raises:
+        CheckpointError: damaged or foreign checkpoint, or the data set now has other items than the checkpoint.
+    """
+    content = checkpoint.load(Path(folder))
+    config: Config = compat.rebuild_config(content.config)
+    init_seed(config["seed"], config["reproducibility"])
+    dataset = create_dataset(config)
+    parts = data_preparation(config, dataset)
+    tokens = tokens_of(dataset)[1:]
+    if tokens != list(content.tokens):
+        raise CheckpointError(
+            f"checkpoint {folder}: made for {len(content.tokens)} items of {content.dataset}; "
+            f"the data set now has {len(tokens)} items or others"
+        )
+    init_seed(config["seed"], config["reproducibility"])
+    model = get_model(config["model"])(config, parts[0]._dataset).to(config["device"])
+    model.load_state_dict(content.state)
+    return config, model, dataset, *parts
