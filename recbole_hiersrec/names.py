@@ -1,4 +1,4 @@
-"""Names of models: which exist, where they live, and which one was meant. Imports neither torch nor RecBole."""
+"""Names of models: which exist, where they live, which was meant. Imports neither torch nor RecBole."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from recbole_hiersrec.errors import HierSRecError, InputError, nearest
 
 RECBOLE_VERSION = "1.2.1"
 INSTALL = (
-    f"pip install --no-deps recbole=={RECBOLE_VERSION} && pip install colorlog==4.7.2 colorama==0.4.4 texttable "
-    "thop tensorboard scikit-learn psutil setuptools"
+    f"pip install --no-deps recbole=={RECBOLE_VERSION} && pip install colorlog==4.7.2 colorama==0.4.4 "
+    "texttable thop tensorboard scikit-learn psutil setuptools"
 )
-"""RecBole without ray, which has no wheel for Python >= 3.12; plotly is only needed by its own tuning plots."""
+"""RecBole without ray, which has no wheel for Python >= 3.12."""
 
 MODELS = {
     "HierSRec": "recbole_hiersrec.model.hiersrec",
@@ -42,7 +42,7 @@ def recbole_folder() -> Path:
 
 @lru_cache(maxsize=1)
 def recbole_sequential_models() -> list[str]:
-    """Exact class names of RecBole's sequential models, sorted: those with a default YAML and a source file."""
+    """Class names of RecBole's sequential models, sorted: those with a default YAML and a source file."""
     folder = recbole_folder()
     sources = {path.stem for path in (folder / "model" / "sequential_recommender").glob("*.py")}
     names = [path.stem for path in (folder / "properties" / "model").glob("*.yaml")]
@@ -61,7 +61,7 @@ def check_model(name: str) -> None:
     if name not in known:
         raise InputError(
             f"unknown model '{name}'{nearest(name, known)} "
-            f"(allowed: {', '.join(MODELS)}, a sequential model of RecBole such as SASRec, or package.module:Class)"
+            f"(allowed: {', '.join(MODELS)}, sequential models of RecBole, package.module:Class)"
         )
 
 

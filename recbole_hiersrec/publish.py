@@ -13,7 +13,7 @@ from recbole_hiersrec.report.page import write_report
 
 
 def publish(name: str, runs_dir: Path, results_dir: Path) -> Path:
-    """Publish suite ``name`` as ``results_dir/name``; an older publication stays until the new one is complete.
+    """Publish suite ``name`` as ``results_dir/name``; an older one stays until the new one is complete.
 
     The tables are made anew from the records, so they cannot be older than the records beside them.
 
@@ -36,7 +36,8 @@ def publish(name: str, runs_dir: Path, results_dir: Path) -> Path:
     missing = [job.label() for job in jobs if not store.is_done(job.key)]
     if missing:
         raise InputError(
-            f"{source}: {len(missing)} of {len(jobs)} jobs are not done ({'; '.join(missing)}); run hiersrec bench first"
+            f"{source}: {len(missing)} of {len(jobs)} jobs are not done ({'; '.join(missing)}); "
+            "run hiersrec bench first"
         )
     target = writable_folder(results_dir) / name
     recover_folder(target)

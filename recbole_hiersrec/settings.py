@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from recbole_hiersrec.errors import InputError, nearest
 
-METRICS = ("Recall", "MRR", "NDCG")
+Metric = Literal["Recall", "MRR", "NDCG"]
+METRICS: tuple[Metric, ...] = ("Recall", "MRR", "NDCG")
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -168,7 +169,7 @@ class SuiteSettings(Settings):
     protocol: ProtocolSettings = ProtocolSettings()
     limits: LimitSettings = LimitSettings()
     settings: dict[str, Any] = Field(default_factory=dict, description="Shared by all models (RecBole keys).")
-    metrics: tuple[Literal["Recall", "MRR", "NDCG"], ...] = Field(METRICS, min_length=1)
+    metrics: tuple[Metric, ...] = Field(METRICS, min_length=1)
     ks: tuple[PositiveInt, ...] = Field((5, 10, 20), min_length=1)
     candidates: CandidateSettings = CandidateSettings()
     speed: SpeedSettings = SpeedSettings()
@@ -188,9 +189,9 @@ class SuiteSettings(Settings):
         for what, names in (
             ("datasets", [entry.name for entry in self.datasets]),
             ("models", [entry.name or entry.model for entry in self.models]),
-            ("seeds", list(self.seeds)),
+            ("seeds", [str(seed) for seed in self.seeds]),
         ):
-            twice = sorted({str(name) for name in names if names.count(name) > 1})
+            twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what}: {', '.join(twice)} stands more than once; give each its own name")
         return self

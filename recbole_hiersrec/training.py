@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.trainer import Trainer
 from recbole.utils import get_model, init_seed
@@ -45,7 +44,7 @@ class TrainingReport:
     stopped_by: str = ""
     valid_metric: str = ""
     best_valid: float | None = None
-    curve: list[dict[str, float]] = field(default_factory=list)
+    curve: list[dict[str, float | None]] = field(default_factory=list)
 
 
 class HierSRecTrainer(Trainer):
@@ -59,7 +58,7 @@ class HierSRecTrainer(Trainer):
 
     def __init__(self, config: Any, model: Any) -> None:
         super().__init__(config, model)
-        self.saved_model_file = str(Path(self.saved_model_file).with_suffix(""))
+        self.saved_model_file: str = str(Path(self.saved_model_file).with_suffix(""))
         self.max_steps = config["max_steps"] or math.inf
         self.max_seconds = config["max_seconds"] or math.inf
         self.report = TrainingReport(valid_metric=config["valid_metric"])
@@ -96,7 +95,7 @@ class HierSRecTrainer(Trainer):
         if self.config["train_neg_sample_args"].get("dynamic", False):
             train_data.get_model(self.model)
         self._began = time.perf_counter()
-        if getattr(self.model, "counts_only", False):
+        if way_of(self.model) == "counted":
             self.report.stopped_by = "counted"
         else:
             self._epochs(train_data, valid_data, verbose, saved, show_progress, callback_fn)
@@ -130,19 +129,24 @@ class HierSRecTrainer(Trainer):
                 batches = _LimitedBatches(train_data, self, bar)
                 losses = self._train_epoch(batches, report.epochs)
                 report.epochs += 1
-                loss = sum(losses) if isinstance(losses, tuple) else losses
-                loss = float("nan") if loss is None else loss / max(1, batches.taken)
+                summed = sum(losses) if isinstance(losses, tuple) else losses
+                loss = None if summed is None else summed / batches.taken  # None: the clock allowed no batch
                 if valid_data is not None and (report.epochs % self.eval_step == 0 or self._limit()):
                     self._validated(valid_data, loss, verbose, saved, callback_fn)
                 bar.set_description(f"epoch {report.epochs}")
-                shown = {"loss": f"{loss:.4f}"}
+                shown = {} if loss is None else {"loss": f"{loss:.4f}"}
                 if report.best_valid is not None:
                     shown[report.valid_metric] = f"{report.curve[-1]['valid']:.4f} (best {report.best_valid:.4f})"
                 bar.set_postfix(shown)
                 report.stopped_by = report.stopped_by or self._limit()
 
     def _validated(
-        self, valid_data: Any, loss: float, verbose: bool, saved: bool, callback_fn: Callable[[int, float], object] | None
+        self,
+        valid_data: Any,
+        loss: float | None,
+        verbose: bool,
+        saved: bool,
+        callback_fn: Callable[[int, float], object] | None,
     ) -> None:
         """Validate, keep the parameters if they are better, and stop when patience has run out."""
         report = self.report
@@ -156,7 +160,7 @@ class HierSRecTrainer(Trainer):
             }
         )
         if verbose:
-            self.logger.info(f"epoch {report.epochs}: loss {loss:.4f}, {report.valid_metric} {value:.6f}")
+            self.logger.info(f"epoch {report.epochs}: loss {loss}, {report.valid_metric} {value:.6f}")
         best = report.best_valid
         if best is None or (value > best if self.valid_metric_bigger else value < best):
             report.best_valid, report.best_epoch, self.cur_step = value, report.epochs, 0
@@ -231,6 +235,11 @@ class _LimitedBatches:
             self.bar.update(1)
 
 
+def way_of(model: Any) -> str:
+    """How a model (or its class) learns: "every position", "counted", or RecBole's "prefix rows"."""
+    return getattr(model, "way", "prefix rows")
+
+
 def save_model(folder: Path, config: Any, model: Any, dataset: Any, report: TrainingReport) -> None:
     """Write a model as a checkpoint folder (see :mod:`recbole_hiersrec.checkpoint`)."""
     catalogue = getattr(dataset, "catalogue", None)
@@ -256,7 +265,7 @@ def load_data_and_model(folder: str | Path) -> tuple[Any, Any, Any, Any, Any, An
         CheckpointError: damaged or foreign checkpoint, or the data set now has other items than the checkpoint.
     """
     content = checkpoint.load(Path(folder))
-    config: Config = compat.rebuild_config(content.config)
+    config = compat.rebuild_config(content.config, f"checkpoint {folder}")
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
     parts = data_preparation(config, dataset)

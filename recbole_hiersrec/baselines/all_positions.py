@@ -22,6 +22,7 @@ class EveryPosition:
     """Mixin for RecBole models whose ``forward`` ends in ``gather_indexes`` and which score by ``item_embedding``."""
 
     input_type = InputType.POINTWISE
+    way = "every position"
     item_embedding: nn.Embedding
 
     def __init__(self, config: Any, dataset: Any) -> None:

@@ -17,7 +17,7 @@ class CountingModel(SequentialRecommender):
     """
 
     input_type = InputType.POINTWISE
-    counts_only = True
+    way = "counted"
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 
 
@@ -17,5 +16,6 @@ def exit_with_parent() -> None:
 
 
 def _wait_and_exit() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):  # not sys.stdin: its lock, held here, would abort Python's own shutdown
+        pass
     os._exit(1)

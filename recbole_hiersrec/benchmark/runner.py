@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class JobError(HierSRecError):
 
 @dataclass
 class Outcome:
-    """What :func:`run_suite` found and did; ``records`` are those of ``done`` and ``ran``, in the suite's order."""
+    """What :func:`run_suite` found and did; ``records`` has those of ``done`` and ``ran``."""
 
     store: JobStore
     jobs: list[Job]
@@ -63,7 +64,7 @@ def run_suite(
         what was done before, what ran now, what failed.
 
     Raises:
-        InputError: the suite cannot run as it stands, the folder cannot be written, or a record in it is damaged.
+        InputError: the suite cannot run, the folder cannot be written, or it holds a damaged record.
     """
     jobs = expand(suite)
     outcome = Outcome(JobStore(runs_dir / suite.name), jobs)
@@ -73,9 +74,7 @@ def run_suite(
         write_text(store.folder / "jobs.json", json.dumps([job.to_dict() for job in jobs], indent=1) + "\n")
         for number, (job, is_done) in enumerate(zip(jobs, done, strict=True), start=1):
             line = f"[{number}/{len(jobs)}] {job.dataset} {job.name} seed {job.seed}"
-            _bring_to_end(
-                job, is_done, outcome, command or COMMAND, lock, lambda text, line=line: echo(line + text)
-            )
+            _bring_to_end(job, is_done, outcome, command or COMMAND, lock, partial(_say, echo, line))
     return outcome
 
 
@@ -147,10 +146,10 @@ def _run(job: Job, store: JobStore, command: Sequence[str], lock: int) -> None:
 
 
 def _wait(command: list[str], log: Path, environment: Mapping[str, str], lock: int) -> int:
-    """Run ``command`` to its end; its standard output goes to ``log``, its progress bar (stderr) to the terminal.
+    """Run ``command`` to its end; its standard output goes to ``log``, its progress bar (stderr) on to ours.
 
     The process is its own group, so that Ctrl-C reaches the runner alone, which then ends the whole group;
-    and it holds the read end of a pipe and the folder's lock (see ``benchmark.parent`` and ``JobStore.open``).
+    and it holds the read end of a pipe and the folder's lock: see ``benchmark.parent``, ``JobStore.open``.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -192,6 +191,10 @@ def _error_line(folder: Path) -> str:
     path = folder / "error.txt"
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
     return next((line.strip() for line in lines if line.strip()), "")
+
+
+def _say(echo: Callable[[str], None], line: str, text: str) -> None:
+    echo(line + text)
 
 
 def _headline_text(record: Mapping[str, Any]) -> str:

@@ -150,10 +150,13 @@ class JobStore:
         return Path(tempfile.mkdtemp(prefix=f".tmp-{key}-", dir=self.jobs))
 
     def commit(self, temporary: Path, key: str) -> dict[str, Any]:
-        """Make what the job wrote into ``temporary`` the result of job ``key``, in one step; return its record.
+        """Make what the job wrote into ``temporary`` the result of job ``key``, in one step.
+
+        Returns:
+            the record.
 
         Raises:
-            InputError: the record or the ranks are missing, damaged or of another job; nothing is stored then.
+            InputError: record or ranks are missing, damaged or of another job; nothing is stored then.
         """
         record = read_record(temporary, key)
         if not _has_ranks(temporary):

@@ -186,7 +186,8 @@ def _check_counts(suite: SuiteSettings, data: _Data) -> None:
     smallest = min(suite.candidates.item_fractions)
     if any(model.candidates for model in suite.models) and smallest * n_items + 1e-9 < 1:
         raise InputError(
-            f"candidates.item_fractions: {smallest} of the {n_items} items of '{data.entry.name}' is less than one item"
+            f"candidates.item_fractions: {smallest} of the {n_items} items of '{data.entry.name}' "
+            "is less than one item"
         )
 
 

@@ -5,14 +5,32 @@ Nothing happens until :func:`apply_fixes` or :func:`register` is called; both ma
 
 from __future__ import annotations
 
-__all__ = ["apply_fixes", "register", "require_recbole"]
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recbole_hiersrec.errors import HierSRecError
+from recbole_hiersrec.names import INSTALL, RECBOLE_VERSION, recbole_folder
+
+__all__ = [
+    "apply_fixes",
+    "load_data_and_model",
+    "plain_config",
+    "rebuild_config",
+    "register",
+    "require_recbole",
+]
 
 
 def require_recbole() -> None:
-    """Raise :class:`~recbole_hiersrec.errors.HierSRecError` with the pip command unless RecBole 1.2.1 is there."""
-    from recbole_hiersrec.compat import process
-
-    process.require_recbole()
+    """Raise :class:`HierSRecError` with the pip command unless RecBole 1.2.1 is installed; loads no torch."""
+    recbole_folder()
+    version = importlib.import_module("recbole").__version__
+    if version != RECBOLE_VERSION:
+        raise HierSRecError(
+            f"RecBole {RECBOLE_VERSION} is needed, found {version}: its fixes fit no other; run: {INSTALL}"
+        )
 
 
 def apply_fixes() -> None:
@@ -21,9 +39,9 @@ def apply_fixes() -> None:
     Raises:
         HierSRecError: RecBole, or something it needs, is not installed.
     """
+    require_recbole()
     from recbole_hiersrec.compat import process
 
-    process.require_recbole()
     process.numpy_aliases()
     process.import_without_ray()
     process.anomaly_detection_off()
@@ -33,6 +51,7 @@ def apply_fixes() -> None:
 
     config.no_command_line()
     config.default_files()
+    config.time_column_loaded()
     config.no_unknown_keys()
     logs.tidy_logs()
     runs.one_folder_a_run()
@@ -42,8 +61,41 @@ def apply_fixes() -> None:
 
 
 def register() -> None:
-    """Mend RecBole and make the models of this package known to it (see :func:`recbole_hiersrec.register`)."""
+    """Mend RecBole and register the models of this package (see :func:`recbole_hiersrec.register`)."""
     apply_fixes()
     from recbole_hiersrec.compat.extensions import register_models
 
     register_models()
+
+
+def plain_config(config: Any) -> dict[str, Any]:
+    """The final settings of RecBole's Config as plain values, fit for JSON, without enums and device."""
+    apply_fixes()
+    from recbole_hiersrec.compat import checkpoints
+
+    return checkpoints.plain_config(config)
+
+
+def rebuild_config(values: Mapping[str, Any], where: str | Path = "checkpoint", trusted: bool = False) -> Any:
+    """The Config that :func:`plain_config` was made from, for this machine.
+
+    Args:
+        values: plain settings.
+        where: named in error messages, for instance the path of the checkpoint.
+        trusted: allow settings that make RecBole unpickle cached data sets.
+
+    Raises:
+        CheckpointError: the settings cannot be used, or name pickled files and are not trusted.
+    """
+    apply_fixes()
+    from recbole_hiersrec.compat import loading
+
+    return loading.rebuild_config(values, where, trusted)
+
+
+def load_data_and_model(model_file: str | Path, trusted: bool = False) -> tuple[Any, Any, Any, Any, Any, Any]:
+    """Load a checkpoint, see :func:`recbole_hiersrec.compat.loading.load_data_and_model`."""
+    apply_fixes()
+    from recbole_hiersrec.compat import loading
+
+    return loading.load_data_and_model(model_file, trusted)

@@ -1,4 +1,4 @@
-"""Defect of RecBole's checkpoints: they pickle whole objects, which torch >= 2.6 refuses to load, with reason."""
+"""Defect of RecBole's checkpoints: they pickle whole objects, which torch >= 2.6 rightly refuses."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from recbole_hiersrec.errors import HierSRecError
 def safe_checkpoints() -> None:
     """Checkpoints hold tensors and plain values only, so RecBole's own ``torch.load`` calls work again.
 
-    Upstream: ``trainer/trainer.py:300`` stores the Config object, ``:308`` saves with pickle protocol 4, which the
-    safe unpickler refuses; ``:765,770`` likewise for pre-training. Read back at ``trainer/trainer.py:323,583``,
-    ``quick_start/quick_start.py:250`` and ``model/sequential_recommender/s3rec.py:120``.
+    Upstream: ``trainer/trainer.py:300`` stores the Config object, ``:308`` saves with pickle protocol 4,
+    which the safe unpickler refuses; ``:765,770`` likewise for pre-training. Read back at
+    ``trainer/trainer.py:323,583``, ``quick_start/quick_start.py:250`` and
+    ``model/sequential_recommender/s3rec.py:120``.
     """
     wrap(Trainer, "_save_checkpoint", lambda original: _save_checkpoint)
     wrap(PretrainTrainer, "save_pretrained_model", lambda original: _save_pretrained)
@@ -59,19 +60,19 @@ def write_state(trainer: Any, epoch: int, path: str | Path) -> None:
 
 
 def plain_config(config: Any) -> dict[str, Any]:
-    """The final settings as plain values; enums and the device are left out, as they follow from the others."""
+    """The final settings as plain values, without enums and the device, which follow from the others."""
     derived = (Enum, torch.device)
     values = {key: value for key, value in config.final_config_dict.items() if not isinstance(value, derived)}
     return {key: plain(value, f"setting '{key}'") for key, value in values.items()}
 
 
 def plain(value: Any, where: str) -> Any:
-    """``value`` out of numbers, strings, tensors, lists, tuples and dicts only.
+    """``value`` out of numbers, strings, lists, tuples and dicts only, so it may also be written as JSON.
 
     Raises:
         HierSRecError: it holds anything else.
     """
-    if value is None or isinstance(value, bool | int | float | str | torch.Tensor):
+    if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic):
         return value.item()
@@ -89,10 +90,10 @@ def plain(value: Any, where: str) -> Any:
 
 
 def _other_parameter(model: Any) -> dict[str, Any]:
-    """What the model keeps beside its ``state_dict``; modules (SASRecF, FDSA, GRU4RecF) are part of that already."""
+    """What the model keeps beside its ``state_dict``, which holds modules (SASRecF, FDSA) already."""
     kept = model.other_parameter() or {}
     return {
-        key: plain(value, f"'{key}' of {type(model).__name__}")
+        key: value if isinstance(value, torch.Tensor) else plain(value, f"'{key}' of {type(model).__name__}")
         for key, value in kept.items()
         if not isinstance(value, torch.nn.Module)
     }

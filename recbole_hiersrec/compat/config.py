@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole.config import Config
+from recbole.utils import ModelType
 
 from recbole_hiersrec import resources
 from recbole_hiersrec.compat.keys import check_keys
@@ -27,10 +28,11 @@ def no_command_line() -> None:
 def default_files() -> None:
     """Load the default YAML of our models, and stop rounding metrics before early stopping compares them.
 
-    Right after ``overall.yaml``: ``metric_decimal_place`` 12 for every model, then ``properties/model/<model>.yaml``
-    of ours. Right after the data set's own file: ``properties/dataset/<name>.yaml`` of ours, for our models only.
-    Upstream: ``config/configurator.py:238`` looks for files only in its own folder; ``properties/overall.yaml``
-    sets 4 decimals, and ``evaluator/base_metric.py:25`` reads them.
+    Right after ``overall.yaml``: ``metric_decimal_place`` 12 for every model, then
+    ``properties/model/<model>.yaml`` of ours. Right after the data set's own file:
+    ``properties/dataset/<name>.yaml`` of ours, for our models only.
+    Upstream: ``config/configurator.py:238`` looks for files only in its own folder;
+    ``properties/overall.yaml`` sets 4 decimals, and ``evaluator/base_metric.py:81`` rounds to them.
     """
     wrap(Config, "_update_internal_config_dict", _with_our_files)
 
@@ -62,18 +64,40 @@ def _update_from(original: Callable[..., Any], config: Any, path: Path) -> None:
         original(config, str(path))
 
 
-def no_unknown_keys() -> None:
-    """For our models, a key that nobody reads raises :class:`InputError` naming the nearest one.
+def time_column_loaded() -> None:
+    """Sequential models load the user, item and time columns unless the user sets ``load_col``.
 
-    Upstream: ``config/configurator.py:330`` keeps every key, and a key that is missing reads as ``None`` (``:600``).
+    Upstream: ``properties/dataset/sample.yaml:18`` loads user and item only, and then
+    ``data/dataset/sequential_dataset.py:100`` finds no times to sort by.
     """
 
     def build(original: Callable[..., Any]) -> Callable[..., Any]:
         def final(self: Any) -> Any:
-            if self.model in MODELS:
-                check_keys(self.external_config_dict, self.model)
-            return original(self)
+            settings = original(self)
+            if settings["MODEL_TYPE"] == ModelType.SEQUENTIAL and "load_col" not in self.external_config_dict:
+                columns = settings["load_col"]
+                wanted = [settings[key] for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD")]
+                settings["load_col"] = {**columns, "inter": list(dict.fromkeys([*columns["inter"], *wanted]))}
+            return settings
 
         return final
 
     wrap(Config, "_get_final_config_dict", build)
+
+
+def no_unknown_keys() -> None:
+    """For our models, a key that nobody reads raises :class:`InputError` naming the nearest one.
+
+    Upstream: ``config/configurator.py:321`` keeps every key, and a missing one reads as ``None`` (``:583``).
+    """
+
+    def build(original: Callable[..., Any]) -> Callable[..., Any]:
+        def names(self: Any, model: Any, dataset: Any) -> Any:
+            found = original(self, model, dataset)
+            if found[0] in MODELS:
+                check_keys(self.external_config_dict, found[0])
+            return found
+
+        return names
+
+    wrap(Config, "_get_model_and_dataset", build)

@@ -17,8 +17,8 @@ TRAINER = ("recbole_hiersrec.training", "HierSRecTrainer")
 def register_models() -> None:
     """Register every model of :data:`~recbole_hiersrec.names.MODELS` with its data set and trainer classes.
 
-    Upstream: ``utils/utils.py:75`` looks for modules by name, ``data/utils.py:42`` and ``utils/utils.py:99`` for
-    ``<model>Dataset`` and ``<model>Trainer``.
+    Upstream: ``utils/utils.py:75`` looks for modules by name, ``data/utils.py:41`` and ``utils/utils.py:99``
+    for ``<model>Dataset`` and ``<model>Trainer``.
     """
     dataset = getattr(importlib.import_module(DATASET[0]), DATASET[1])
     trainer = getattr(importlib.import_module(TRAINER[0]), TRAINER[1])

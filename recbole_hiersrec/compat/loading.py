@@ -6,10 +6,10 @@ import importlib
 import os
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import recbole.quick_start.quick_start as quick_start
 import torch
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
@@ -29,6 +29,9 @@ def safe_loading() -> None:
     Upstream: ``quick_start/quick_start.py:250`` calls ``torch.load`` as if it unpickled any object, which
     torch >= 2.6 does not.
     """
+    # Imported here: RecBole's quick_start must first have been imported without ray (see process.py).
+    import recbole.quick_start.quick_start as quick_start
+
     replace_everywhere(quick_start, "load_data_and_model", load_data_and_model)
 
 
@@ -37,14 +40,16 @@ def load_data_and_model(model_file: str | Path, trusted: bool = False) -> tuple[
 
     Args:
         model_file: a ``.pth`` file that a RecBole trainer wrote, or a folder that ``HierSRecTrainer`` wrote.
-        trusted: also unpickle a ``.pth`` of plain RecBole and RecBole's cached data sets. Unpickling runs whatever
+        trusted: also unpickle a ``.pth`` of plain RecBole and RecBole's cached data sets. Unpickling runs
+        whatever
             code the file holds, so say so only for files from people you trust.
 
     Returns:
         (config, model, dataset, train_data, valid_data, test_data), as RecBole's function.
 
     Raises:
-        CheckpointError: the file is missing, damaged, not a checkpoint, does not fit the data, or is not trusted.
+        CheckpointError: the file is missing, damaged, not a checkpoint, does not fit the data, or is not
+        trusted.
     """
     path = Path(model_file)
     if path.is_dir():
@@ -53,9 +58,7 @@ def load_data_and_model(model_file: str | Path, trusted: bool = False) -> tuple[
         ).load_data_and_model(path)
         return loaded
     state = read_state(path, trusted)
-    config = restore_config(state["config"], path)
-    if not trusted:
-        _refuse_pickled_caches(config, path)
+    config = rebuild_config(state["config"], path, trusted)
     init_seed(config["seed"], config["reproducibility"])
     init_logger(config)
     dataset = create_dataset(config)
@@ -95,7 +98,7 @@ def _read_pickled(path: Path, trusted: bool, error: Exception) -> Any:
         raise CheckpointError(f"{path}: damaged, or not a checkpoint") from error
     if not trusted:
         raise CheckpointError(
-            f"{path}: holds pickled objects, as plain RecBole writes them, and loading it would run code from the file; "
+            f"{path}: holds pickled objects, as of plain RecBole; loading could run code of the file; "
             "if you trust it, pass trusted=True"
         ) from error
     try:
@@ -113,10 +116,16 @@ def _is_intact(path: Path) -> bool:
         return False
 
 
-def restore_config(values: dict[str, Any], path: Path) -> Any:
-    """A Config with the saved final settings; enums, device and sampling arguments are derived again.
+def rebuild_config(values: Mapping[str, Any], where: str | Path = "checkpoint", trusted: bool = False) -> Any:
+    """A Config with the final settings that :func:`~recbole_hiersrec.compat.plain_config` saved.
 
-    No string goes through ``Config(config_dict=...)``, which evaluates strings as Python (``configurator.py:131``).
+    Enums, device and sampling arguments are derived again.
+
+    No string goes through ``Config(config_dict=...)``, which evaluates strings as Python
+    (``configurator.py:131``), and unless ``trusted``, settings that make RecBole unpickle a file are refused.
+
+    Raises:
+        CheckpointError: the settings cannot be used, or name pickled files; it begins with ``where``.
     """
     config = Config.__new__(Config)
     config.compatibility_settings()
@@ -125,39 +134,48 @@ def restore_config(values: dict[str, Any], path: Path) -> Any:
     try:
         config.model, config.dataset = str(values["model"]), str(values["dataset"])
         config.model_class = get_model(config.model)
-        final = {key: value for key, value in values.items() if key not in _OF_THIS_MACHINE}
-        final["data_path"] = os.path.dirname(
-            os.path.normpath(final["data_path"])
-        )  # the name is appended again
-        final["log_dir"] = None  # loading writes nothing where a file says
-        final["MODEL_TYPE"] = config.model_class.type
-        if (final.get("train_neg_sample_args") or {}).get("distribution") == "none":
-            final["train_neg_sample_args"] = None
-        config.internal_config_dict, config.external_config_dict = {}, final
-        config.file_config_dict, config.variable_config_dict, config.cmd_config_dict = {}, final, {}
-        config.final_config_dict = dict(final)
+        final = _unresolved(values)
+        config.file_config_dict, config.cmd_config_dict, config.internal_config_dict = {}, {}, {}
+        config.variable_config_dict = config.external_config_dict = final
+        config.final_config_dict = {**final, "MODEL_TYPE": config.model_class.type}
         config._set_default_parameters()
         config._init_device()
         config._set_train_neg_sample_args()
         config._set_eval_neg_sample_args("valid")
         config._set_eval_neg_sample_args("test")
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (AttributeError, ImportError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path}: its settings cannot be used: {type(error).__name__}: {error}"
+            f"{where}: its settings cannot be used: {type(error).__name__}: {error}"
         ) from error
+    if not trusted:
+        _refuse_pickled_caches(config, where)
     return config
 
 
-def _refuse_pickled_caches(config: Any, path: Path) -> None:
-    """RecBole unpickles cached data sets and loaders (``data/utils.py:61,122``); a checkpoint names where they lie."""
+def _unresolved(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo what Config adds to the settings, since it is going to be added again."""
+    final = {key: value for key, value in values.items() if key not in _OF_THIS_MACHINE}
+    final["data_path"] = os.path.dirname(
+        os.path.normpath(final["data_path"])
+    )  # configurator.py:336 appends the name
+    final["log_dir"] = None  # loading writes nothing where a file says
+    if (final.get("train_neg_sample_args") or {}).get("distribution") == "none":
+        final["train_neg_sample_args"] = None  # configurator.py:520 wrote it out
+    return final
+
+
+def _refuse_pickled_caches(config: Any, where: str | Path) -> None:
+    """RecBole unpickles cached data (``data/utils.py:61,122``) that lies where the checkpoint says."""
     for key in ("dataset_save_path", "dataloaders_save_path"):
         if config[key]:
             raise CheckpointError(
-                f"{path}: '{key}' names a pickled file ({config[key]}); if you trust it, pass trusted=True"
+                f"{where}: '{key}' names a pickled file ({config[key]}); if you trust it, pass trusted=True"
             )
-    folder = Path(config["checkpoint_dir"])
-    pickled = [f for f in folder.glob("*.pth") if f.name.startswith(f"{config['dataset']}-")]
+    cached = [
+        f for f in Path(config["checkpoint_dir"]).glob("*.pth") if f.name.startswith(f"{config['dataset']}-")
+    ]
+    pickled = [f for f in cached if f.stem.endswith(("Dataset", "-dataloader"))]
     if pickled:
         raise CheckpointError(
-            f"{path}: RecBole would unpickle {pickled[0]}; if you trust it, pass trusted=True"
+            f"{where}: RecBole would unpickle {pickled[0]}; if you trust it, pass trusted=True"
         )

@@ -1,4 +1,4 @@
-"""Defect of RecBole's logs: they were scattered in the working folder, and a second run wrote into the first's file."""
+"""Defect of RecBole's logs: always in the working folder, and a second run writes into the first's file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import colorlog
+import colorlog  # type: ignore[import-untyped]
 import recbole.utils.logger
 import recbole.utils.utils
 from torch.utils.tensorboard import SummaryWriter
@@ -22,8 +22,8 @@ _ours: list[logging.Handler] = []  # the handlers of the latest run in this proc
 def tidy_logs() -> None:
     """Log to the console; to files only below ``config["log_dir"]``, when the user sets it; one file a run.
 
-    Upstream: ``utils/logger.py:74`` always writes ``./log`` and ``:128`` (basicConfig) keeps the handlers of an
-    earlier run; ``utils/utils.py:221`` always writes ``./log_tensorboard``.
+    Upstream: ``utils/logger.py:75`` always writes ``./log`` and ``:118`` (basicConfig) keeps the handlers of
+    an earlier run; ``utils/utils.py:220`` always writes ``./log_tensorboard``.
     """
     replace_everywhere(recbole.utils.logger, "init_logger", init_logger)
     replace_everywhere(recbole.utils.utils, "get_tensorboard", get_tensorboard)
@@ -32,8 +32,8 @@ def tidy_logs() -> None:
 def init_logger(config: Any) -> None:
     """Set up the root logger for a run, in place of ``recbole.utils.init_logger``.
 
-    The handlers of an earlier run are closed. Like RecBole's, the console stays as it is where the program has set up
-    logging itself.
+    The handlers of an earlier run are closed. Like RecBole's, the console stays as it is where the program
+    has set up logging itself.
 
     Args:
         config: RecBole's Config; ``state`` is the level, ``log_dir`` the folder of log files or ``None``.
@@ -71,7 +71,7 @@ def _file(config: Any) -> logging.Handler:
 
 
 class _PlainFormatter(logging.Formatter):
-    """Without colours. RecBole strips them with a filter that changes the record for all later handlers, too."""
+    """Without colours; RecBole's filter strips them from the record, so later handlers lose them, too."""
 
     def format(self, record: logging.LogRecord) -> str:
         return recbole.utils.logger.re.sub(
@@ -80,7 +80,7 @@ class _PlainFormatter(logging.Formatter):
 
 
 def get_tensorboard(logger: logging.Logger) -> Any:
-    """A TensorBoard writer beside the run's log file, or one that writes nothing where there is no such file."""
+    """A TensorBoard writer beside the run's log file; without such a file, one that writes nothing."""
     for handler in logger.handlers:
         if handler in _ours and isinstance(handler, logging.FileHandler):
             path = Path(handler.baseFilename)

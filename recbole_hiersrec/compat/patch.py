@@ -21,7 +21,7 @@ def wrap(owner: Any, name: str, build: Callable[[Callable[..., Any]], Callable[.
 
 
 def replace_everywhere(module: Any, name: str, new: Callable[..., Any]) -> None:
-    """Put ``new`` in place of ``module.name`` in every loaded module of RecBole that holds it under any name."""
+    """Put ``new`` in place of ``module.name`` in every loaded module of RecBole that holds it."""
     original = getattr(module, name)
     if original is new:
         return

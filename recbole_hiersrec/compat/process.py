@@ -5,23 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
 
 from recbole_hiersrec.errors import HierSRecError
-from recbole_hiersrec.names import INSTALL, RECBOLE_VERSION, recbole_folder
-
-
-def require_recbole() -> None:
-    """Raise :class:`HierSRecError` with the pip command unless RecBole 1.2.1 is installed."""
-    recbole_folder()
-    version = importlib.import_module("recbole").__version__
-    if version != RECBOLE_VERSION:
-        raise HierSRecError(
-            f"RecBole {RECBOLE_VERSION} is needed, found {version}: its defects are mended line by line; run: {INSTALL}"
-        )
+from recbole_hiersrec.names import INSTALL
 
 
 def numpy_aliases() -> None:
@@ -37,7 +26,8 @@ def numpy_aliases() -> None:
 def import_without_ray() -> None:
     """Import ``recbole.quick_start`` with a stand-in for ray, then forget the stand-in.
 
-    ``tune.report`` does nothing, so ``objective_function`` works outside Ray Tune; a real ray stays importable.
+    ``tune.report`` does nothing, so ``objective_function`` works outside Ray Tune; a real ray stays
+    importable.
     Upstream: ``quick_start/quick_start.py:20`` imports ray, ``:223`` is the only use.
 
     Raises:
@@ -45,11 +35,13 @@ def import_without_ray() -> None:
     """
     if "recbole.quick_start" in sys.modules:
         return
-    before = {name: sys.modules[name] for name in ("ray", "ray.tune") if name in sys.modules}
-    ray: Any = ModuleType("ray")
-    ray.tune = ModuleType("ray.tune")
-    ray.tune.report = _report_nothing
-    sys.modules.update({"ray": ray, "ray.tune": ray.tune})
+    before: dict[str, ModuleType] = {
+        name: sys.modules[name] for name in ("ray", "ray.tune") if name in sys.modules
+    }
+    ray, tune = ModuleType("ray"), ModuleType("ray.tune")
+    vars(tune)["report"] = _report_nothing
+    vars(ray)["tune"] = tune
+    sys.modules |= {"ray": ray, "ray.tune": tune}
     try:
         importlib.import_module("recbole.quick_start")
     except ModuleNotFoundError as error:
@@ -67,8 +59,9 @@ def _report_nothing(**metrics: float) -> None:
 def anomaly_detection_off() -> None:
     """Import RecBole's sequential models, then put autograd anomaly detection back to what it was.
 
-    Where they were imported before, it is switched off: the import did it, and it costs half as much again a step.
-    Whoever wants it calls ``torch.autograd.set_detect_anomaly(True)`` after :func:`recbole_hiersrec.register`.
+    Where they were imported before, it is switched off: the import did it, and it costs half as much again a
+    step. Whoever wants it calls ``torch.autograd.set_detect_anomaly(True)`` after
+    :func:`recbole_hiersrec.register`.
     Upstream: ``model/sequential_recommender/sine.py:25`` switches it on for the whole process.
     """
     sine = "recbole.model.sequential_recommender.sine"

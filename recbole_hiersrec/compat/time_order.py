@@ -16,8 +16,8 @@ from recbole_hiersrec.errors import InputError
 def exact_time_order() -> None:
     """With ``exact_time_order: true``, sort by (user, time) while the times are still float64.
 
-    RecBole's later sorts are stable, so the order survives its rounding. Off by default: rows are RecBole's own.
-    Prepared splits (``benchmark_filename``) keep the order of their files.
+    RecBole's later sorts are stable, so the order survives its rounding. Off by default: rows are RecBole's
+    own. Prepared splits (``benchmark_filename``) keep the order of their files.
     Upstream: ``data/dataset/dataset.py:2207`` turns times into float32 before anything is sorted.
     """
 

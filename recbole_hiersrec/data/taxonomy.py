@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +103,7 @@ class Taxonomy:
                 parents = tuple(file[f"parent_{level}"] for level in range(len(levels)))
                 names = [[str(name) for name in file[f"label_{level}"]] for level in range(len(levels))]
                 item_category = file["item_category"]
-        except (OSError, KeyError, ValueError, EOFError) as error:
+        except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
             raise CheckpointError(f"{path}: not a taxonomy, or damaged: {error}") from None
         labels: list[tuple[Path_, ...]] = []
         for level, level_names in enumerate(names):

@@ -2,8 +2,8 @@
 
 Axes: B batch, n cases, N items (ids 1..N, 0 is PAD), P candidates of the longest row.
 
-The rank of the target is 1 + greater + (equal - 1) / 2, where *equal* counts the target itself: the mean of the
-places that a tied target could take. A target that may not be ranked is a miss at every k: its rank is infinite.
+The rank of the target is 1 + greater + (equal - 1) / 2, where *equal* counts the target itself: the mean of
+the places that a tied target could take. A target that may not be ranked is a miss at every k: rank infinite.
 """
 
 from __future__ import annotations
@@ -90,16 +90,20 @@ def rank_cases(
         progress: called after each batch with the number of cases it held.
 
     Raises:
-        InputError: if there are rules and the scorer has no queries, a fraction leaves no item, ``history`` is
-            neither of its two values, or the scores have another shape than [B, N+1].
+        InputError: if there are rules and the scorer has no queries, a fraction leaves no item, ``history``
+            is neither of its two values, or the scores have another shape than [B, N+1].
         NonFiniteScoreError: if any score of an item is NaN or infinite.
     """
     if history not in ("unmasked", "masked"):
         raise InputError(f"history: received {history!r}, allowed: unmasked, masked")
-    budgets = {label: (rule, item_budget(share, scorer.n_items)) for label, (rule, share) in (rules or {}).items()}
+    budgets = {
+        label: (rule, item_budget(share, scorer.n_items)) for label, (rule, share) in (rules or {}).items()
+    }
     ranks = torch.empty(len(cases), dtype=torch.float64)
     by_rule = {label: torch.empty_like(ranks) for label in budgets}
-    scored, compared = ({label: torch.empty(len(cases), dtype=torch.long) for label in budgets} for _ in range(2))
+    scored, compared = (
+        {label: torch.empty(len(cases), dtype=torch.long) for label in budgets} for _ in range(2)
+    )
     with torch.no_grad():
         for index in torch.arange(len(cases)).split(batch_size):
             scores, queries = _score(scorer, scorer.batch(index), with_queries=bool(budgets))
@@ -141,7 +145,7 @@ def candidate_ranks(scores: Tensor, target: Tensor, ids: Tensor, *, eligible: Te
 
 
 def _ranks(scores: Tensor, own: Tensor, eligible: Tensor | None) -> Tensor:
-    """1 + greater + (equal - 1) / 2 of ``own`` [B, 1] among the eligible columns of ``scores``, float64 [B]."""
+    """1 + greater + (equal - 1) / 2 of ``own`` [B, 1] among the eligible columns of ``scores``, as [B]."""
     ranks = torch.empty(len(scores), dtype=torch.float64, device=scores.device)
     for rows in torch.arange(len(scores)).split(max(1, _COMPARED_AT_ONCE // max(1, scores.shape[1]))):
         part = slice(int(rows[0]), int(rows[-1]) + 1)
@@ -158,26 +162,29 @@ def _score(scorer: Scorer, batch: Any, *, with_queries: bool) -> tuple[Tensor, T
     if not with_queries:
         return scorer.scores(batch), None
     if not is_inner_product(scorer):
-        raise InputError(f"candidates: {type(scorer).__name__} does not score by an inner product, so it has none")
+        raise InputError(
+            f"candidates: received {type(scorer).__name__}, allowed: models that score by inner products"
+        )
     queries = scorer.queries(batch)
     return score_kernel(queries, scorer.item_vectors()), queries
 
 
 def _unseen(scores: Tensor, history: Tensor) -> Tensor:
-    """Bool [B, N+1], False at the items of each history [B, L] and at PAD."""
+    """Bool [B, N+1], False at the items of each history [B, L]; PAD is never ranked anyway."""
     eligible = torch.ones_like(scores, dtype=torch.bool)
-    eligible[:, 0] = False
     return eligible.scatter_(1, history.to(scores.device), False)
 
 
 def _require_shape(scores: Tensor, n_rows: int, n_items: int) -> None:
     if scores.shape != (n_rows, n_items + 1):
-        raise InputError(f"scores: received shape {tuple(scores.shape)}, allowed: {(n_rows, n_items + 1)} with PAD")
+        raise InputError(
+            f"scores: received shape {tuple(scores.shape)}, allowed: {(n_rows, n_items + 1)} with PAD"
+        )
 
 
 def _require_finite(scores: Tensor) -> None:
-    """Raise at the first item [B, N] whose score is no number; the sum is checked first, as it needs no copy."""
-    if torch.isfinite(scores.sum()):
+    """Raise at the first score of [B, N] that is not finite."""
+    if torch.isfinite(scores.sum()):  # needs no matrix of booleans; an overflowing sum is looked into below
         return
     bad = (~torch.isfinite(scores)).nonzero()
     if len(bad):

@@ -18,7 +18,7 @@ KERNEL_ROWS = 32
 """Queries multiplied at once. A multiple of 16, so that every block starts on a 64-byte border."""
 
 KERNEL_ITEMS = 64
-"""Smaller item tables are padded to this many rows: for tiny products libraries switch to other code row by row."""
+"""Smaller item tables are padded to this many rows: in tiny products libraries treat the rows differently."""
 
 
 class Scorer(Protocol):
@@ -95,8 +95,8 @@ class Cases:
         n_cases = len(self.target)
         if self.history.dim() != 2 or len(self.history) != n_cases or self.length.shape != (n_cases,):
             raise ValueError(
-                f"cases: expected history [n, L], length [n], target [n]; received {tuple(self.history.shape)}, "
-                f"{tuple(self.length.shape)}, {tuple(self.target.shape)}"
+                "cases: expected history [n, L], length [n], target [n]; received "
+                f"{tuple(self.history.shape)}, {tuple(self.length.shape)}, {tuple(self.target.shape)}"
             )
 
     def __len__(self) -> int:

@@ -67,9 +67,10 @@ class HierarchicalHeads(nn.Module):
         for level, (query, category, bias) in enumerate(zip(self.query, self.category, self.bias, strict=True)):
             seen = states if passed is None else torch.cat([states, passed], dim=-1)
             queries.append(query(seen))  # [..., D]
-            logits.append(queries[-1] @ category.weight.T + bias)  # [..., C_m]
+            table: Tensor = category.weight  # type: ignore[assignment]
+            logits.append(queries[-1] @ table.T + bias)  # [..., C_m]
             if self.feedback != "none":
-                passed = self._prediction(logits[-1], category.weight)
+                passed = self._prediction(logits[-1], table)
                 item_query = item_query + self.to_item[level](passed)
         return HeadsOutput(item_query, queries, logits)
 

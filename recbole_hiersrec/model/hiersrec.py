@@ -28,6 +28,7 @@ class HierSRec(SequentialRecommender):
     """
 
     input_type = InputType.POINTWISE
+    way = "every position"
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

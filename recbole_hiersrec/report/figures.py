@@ -12,6 +12,7 @@ from recbole_hiersrec.report.tables import (
     Entry,
     accuracy_value,
     candidate_keys,
+    candidate_variant,
     headline_value,
     kept,
     timing_value,
@@ -63,7 +64,7 @@ def _png(
     from matplotlib.figure import Figure
 
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
-        figure = Figure(figsize=(8.0, 4.8), layout="constrained")
+        figure = Figure(figsize=(9.0, 4.8), layout="constrained")
         FigureCanvasAgg(figure)  # no window system, and the caller's own backend stays as it is
         axes = figure.add_subplot()
         draw(axes, pd.DataFrame(rows), colours, metric)
@@ -87,9 +88,9 @@ def _draw_accuracy(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: st
     )
     for bars in axes.containers:
         if hasattr(bars, "patches"):
-            axes.bar_label(bars, fmt="%.4f", padding=4, label_type="center" if several else "edge")  # type: ignore[arg-type]
+            axes.bar_label(bars, fmt="%.4f", padding=8)  # type: ignore[arg-type]
     axes.set(
-        xlabel=f"{metric}, all items ranked" + (" (mean, standard deviation over seeds)" if several else ""),
+        xlabel=f"{metric}, all items ranked" + (" (mean ± SD of seeds)" if several else ""),
         ylabel="",
     )
     axes.margins(x=0.15)
@@ -125,7 +126,8 @@ def _latency_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
     for line in lines:
         variants: list[tuple[str, str, float | None, str]] = [("all items", "all items", None, "")]
         variants += [
-            (f"candidates@{f:g}", "candidates", f, rule) for rule, f in candidate_keys(line.records[0])
+            (candidate_variant(line.records[0], rule, f), "candidates", f, rule)
+            for rule, f in candidate_keys(line.records[0])
         ]
         for variant, kind, fraction, rule in variants:
             ms = line.mean(partial(timing_value, variant=variant, stage="total", quantity="latency median"))
@@ -150,8 +152,11 @@ def _draw_latency(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: str
     for row in frame[frame["note"] != ""].itertuples():
         axes.annotate(
             str(row.note), (row.ms, row.value), xytext=(6, 5), textcoords="offset points", fontsize="small"
-        )  # type: ignore[arg-type]
+        )
     axes.set_xscale("log")
+    for axis_part in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        axis_part("{x:g}")
+    axes.tick_params(axis="x", which="both", labelsize="small", rotation=45)
     axes.set(xlabel="latency of one query (median, ms)", ylabel=metric)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
 

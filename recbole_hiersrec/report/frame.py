@@ -111,6 +111,7 @@ def _check_same(dataset: str, records: Sequence[Record]) -> None:
             if other["data"][field] != first["data"][field]:
                 a, b = (f"{record['job']['name']} seed {record['job']['seed']}" for record in (first, other))
                 raise InputError(
-                    f"{dataset}: '{a}' and '{b}' cannot stand in one table: their {what} differ (data.{field} "
-                    f"{first['data'][field][:8]} and {other['data'][field][:8]}, jobs {first['key']} and {other['key']})"
+                    f"{dataset}: '{a}' and '{b}' cannot stand in one table: their {what} differ "
+                    f"(data.{field} {first['data'][field][:8]} and {other['data'][field][:8]}, "
+                    f"jobs {first['key']} and {other['key']})"
                 )

@@ -1,4 +1,4 @@
-"""The report: records -> accuracy.csv, timing.csv, report.md, figures/*.png, and the lines for the terminal."""
+"""The report: records -> accuracy.csv, timing.csv, report.md, figures/*.png, and lines for the terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOT_TESTED = "No significance test was made"
 
 
 def write_report(folder: Path, records: Sequence[Record], missing: Sequence[Job] = ()) -> None:
-    """Write the tables, the page and the figures of ``records`` into ``folder``; each file is replaced in one step.
+    """Write the tables, the page and the figures of ``records`` into ``folder``, each file in one step.
 
     Args:
         folder: takes accuracy.csv, timing.csv, report.md and figures/.
@@ -34,8 +34,8 @@ def write_report(folder: Path, records: Sequence[Record], missing: Sequence[Job]
         missing: jobs without a record; the page names them.
 
     Raises:
-        InputError: records of one table differ in item universe or test cases (nothing is written then), or the
-            folder cannot be written.
+        InputError: records of one table differ in item universe or test cases, and nothing is written; or
+            the folder cannot be written.
     """
     groups = [(title, tables.entries(members)) for title, members in table_groups(records)]
     colours = model_colours([record["job"]["name"] for record in records])
@@ -100,14 +100,17 @@ def _claim(dataset: str, records: Sequence[Record]) -> str:
         return f"**{dataset}**: the clock stopped every job, so nothing is ranked."
     best = ranked[0]
     text = f"**{dataset}**: {best.label} has the highest {metric}@{k} here, {_headline(best)}"
-    text += f", before {ranked[1].label} with {_headline(ranked[1])}" if len(ranked) > 1 else ""
+    if len(ranked) > 1:
+        tie = ranked[1].mean(tables.headline_value) == best.mean(tables.headline_value)
+        text += f", {'level with' if tie else 'before'} {ranked[1].label} with {_headline(ranked[1])}"
     for line in ranked:
         shares = [
             f"{tables.percent(line.values(partial(tables.kept, rule=rule, fraction=f)))} at {100 * f:g} %"
             for rule, f in tables.candidate_keys(line.records[0])
         ]
         if shares:
-            text += f". Scoring a fraction of the items, {line.label} keeps of its {metric}@{k}: {', '.join(shares)}"
+            text += f". Scoring a fraction of the items, {line.label} keeps of its {metric}@{k}: "
+            text += ", ".join(shares)
     return f"{text}. {_caution(records)}"
 
 
@@ -116,7 +119,9 @@ def _caution(records: Sequence[Record]) -> str:
     cases = _cases(records)
     if len(seeds) == 1:
         return f"One seed ({seeds[0]}) and {cases}: small differences may be chance. {NOT_TESTED}."
-    return f"Means ± standard deviations over {len(seeds)} seeds, {cases}. {NOT_TESTED}."
+    finished = sorted({len(line.records) for line in tables.entries(records) if not line.stopped})
+    counts = " or ".join(str(count) for count in finished) or "no"
+    return f"Means ± standard deviations over {counts} finished seeds a model, {cases}. {NOT_TESTED}."
 
 
 def _cases(records: Sequence[Record]) -> str:
@@ -145,7 +150,7 @@ def _sections(dataset: str, protocol: str, records: Sequence[Record], figures: S
         figure = f"{stem}-{_slug(dataset)}.png"
         if figure in figures:
             parts.append(f"![{CAPTIONS[stem]}](figures/{figure})\n\n*{CAPTIONS[stem]}*")
-    return [*parts, "### Data", _data_facts(records[0])]
+    return [*parts, "### Data", _data_facts(max(records, key=lambda record: len(record["data"]["levels"])))]
 
 
 def _data_facts(record: Record) -> str:
@@ -154,7 +159,7 @@ def _data_facts(record: Record) -> str:
     facts = {  # not the training rows: they depend on how a model is trained
         "items": data["n_items"],
         "sessions": data["n_sessions"],
-        "session length, shortest to longest": f"{data['shortest_session']} to {data['longest_session']}",
+        "history of a test case, items": _span(data),
         "training targets": data["n_train_targets"],
         "validation cases": data["n_valid"],
         "test cases": data["n_test"],
@@ -164,6 +169,10 @@ def _data_facts(record: Record) -> str:
         "SHA-256 of the test cases": data["cases"],
     }
     return _bullets(facts)
+
+
+def _span(data: dict[str, Any]) -> str:
+    return f"{data['shortest_history']} to {data['longest_history']}"
 
 
 def _provenance(records: Sequence[Record], suite: str) -> list[str]:
@@ -177,13 +186,18 @@ def _provenance(records: Sequence[Record], suite: str) -> list[str]:
     for title, section in (("Machine", "machine"), ("Versions", "versions")):
         different = _distinct(record[section] for record in ordered)
         parts += [f"## {title}", *(_bullets(found) for found in different)]
+    codes = sorted({str(record.get("code") or "unknown") for record in ordered})
     shipped = resources.suite(suite).is_file()
     command = (
         f"hiersrec bench {suite}"
         if shipped
         else f"hiersrec bench FILE    # FILE: the YAML file of suite {suite}"
     )
-    parts += ["## Make it again", f"Commit: {', '.join(commits)}", f"```\n{command}\n```"]
+    parts += [
+        "## Make it again",
+        f"Commit: {', '.join(commits)}. SHA-256 of the code: {', '.join(codes)}.",
+        f"```\n{command}\n```",
+    ]
     warnings = sorted(
         {f"{record['job']['name']}: {text}" for record in ordered for text in record.get("warnings", ())}
     )

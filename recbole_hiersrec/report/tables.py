@@ -109,6 +109,14 @@ def timing_value(record: Record, variant: str, stage: str, quantity: str) -> flo
     return None
 
 
+def candidate_variant(record: Record, rule: str, fraction: float) -> str:
+    """Name that the record's timing has for a candidate evaluation: by its rule, or "candidates@0.04"."""
+    by_rule = f"{rule}@{fraction:g}"
+    return (
+        by_rule if any(row["variant"] == by_rule for row in record["timing"]) else f"candidates@{fraction:g}"
+    )
+
+
 def candidate_keys(record: Record) -> list[tuple[str, float]]:
     """(rule, item fraction) of the record's candidate evaluations, in rising order."""
     return sorted(
@@ -159,33 +167,33 @@ def candidates(lines: Sequence[Entry]) -> Table:
             at = partial(accuracy_value, fraction=f, rule=rule)
             values = line.values(partial(at, metric=metric, k=k))
             shares = line.values(partial(kept, rule=rule, fraction=f))
-            scanned = line.values(partial(at, metric="ScannedFraction", k=None))
             n_items = line.records[0]["data"]["n_items"]
-            percents = [percent(shares), percent(scanned)]
-            limit = int(f * n_items + 1e-9)
-            rows.append(
-                [
-                    line.label,
-                    rule,
-                    f"{f:g}",
-                    number(values, 4),
-                    percents[0],
-                    f"{limit} of {n_items}",
-                    percents[1],
-                ]
-            )
-    headers = ["model", "rule", "item fraction", f"{metric}@{k}", "kept", "items scored, at most", "scanned"]
+            scored = line.values(partial(at, metric="ScoredFraction", k=None))
+            scanned = line.values(partial(at, metric="ScannedFraction", k=None))
+            most = f"{int(f * n_items + 1e-9)} of {n_items}"
+            shown_as = [number(values, 4), percent(shares), most, percent(scored), percent(scanned)]
+            rows.append([line.label, rule, f"{f:g}", *shown_as])
+    headers = [
+        "model",
+        "rule",
+        "item fraction",
+        f"{metric}@{k}",
+        "kept",
+        "items scored, at most",
+        "scored",
+        "scanned",
+    ]
     return _table("Candidates", headers, rows, shown)
 
 
 def categories(lines: Sequence[Entry]) -> Table:
-    """How often the likeliest category is the next item's, a level; beside it the most frequent category's share."""
+    """How often the likeliest category is the next item's; beside it the share of the most frequent one."""
     rows = []
     shown = [line for line in lines if _levels(line.records[0])]
     for line in shown:
         for level in _levels(line.records[0]):
             accuracy = line.values(partial(_level_value, level=level, metric="CategoryAccuracy"))
-            share = line.values(partial(_level_value, level=level, metric="MajorityShare"))
+            share = line.values(partial(_level_value, level=level, metric="MajorityCategory"))
             rows.append([line.label, level, percent(accuracy), percent(share)])
     return _table(
         "Category accuracy", ["model", "level", "right", "always the most frequent one"], rows, shown
@@ -232,13 +240,16 @@ def speed(lines: Sequence[Entry]) -> Table:
     rows = []
     shown = [line for line in lines if line.records[0]["timing"]]
     for line in shown:
-        for variant in dict.fromkeys(row["variant"] for row in line.records[0]["timing"]):
+        for variant in dict.fromkeys(
+            r["variant"] for r in line.records[0]["timing"] if r["stage"] == "total"
+        ):
             rows.append([line.label, variant, *_stages(line, variant), *_ratios(line, variant)])
+            rows[-1].append(number([] if variant == "all items" else line.values(_index_seconds), 2))
     job = lines[0].records[0]["job"]
     headers = ["model", "items", "encoder ms", "retrieval ms", "top-k ms", "total ms", "total p95 ms"]
     ratios = ["latency gain", "throughput gain"]
-    title = f"Speed: {job['threads']} threads, one query; throughput at batch {job['speed']['batch_size']}"
-    return _table(title, [*headers, "queries/s", *ratios], rows, shown)
+    title = f"Speed: one query; throughput at batch {job['speed']['batch_size']}; threads: {job['threads']}"
+    return _table(title, [*headers, "queries/s", *ratios, "index s"], rows, shown)
 
 
 def number(values: Sequence[float], digits: int) -> str:
@@ -276,6 +287,10 @@ def _levels(record: Record) -> list[str]:
 def _level_value(record: Record, level: str, metric: str) -> float | None:
     rows: list[Any] = [row for row in record["accuracy"] if (row["slice"], row["metric"]) == (level, metric)]
     return float(rows[0]["value"]) if rows else None
+
+
+def _index_seconds(record: Record) -> float | None:
+    return timing_value(record, "candidates", "index", "build")
 
 
 def _stages(line: Entry, variant: str) -> list[str]:

@@ -2,15 +2,12 @@
 
 Axes: N items (ids 1..N, 0 is PAD), A augmented width, K lists; within a group n items.
 
-k-means alone gives lists of very uneven size, and splitting the large ones again leaves many nearly empty lists, each
-of which costs a comparison per query. So k-means only places the centres; then every item joins the nearest centre
-that still has room, the closest items first (Bradley, Bennett and Demiriz, *Constrained k-means clustering*, 2000, with
-a greedy assignment in place of their linear programme). A list never holds items of two categories.
+k-means leaves many nearly empty cells, and each of them costs a comparison per query; so cells under half the
+cap join their nearest neighbour that has room. A list never holds items of two categories.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import faiss
@@ -19,12 +16,8 @@ from torch import Tensor
 
 from recbole_hiersrec.errors import InputError
 
-FILL = 0.9
-"""Share of the cap that lists are planned to hold: the slack keeps late items out of far-away lists."""
-
-_ITERATIONS = 10
-_CHOICES = 8  # nearest centres an item may ask before distances are taken again, to the centres with room left
-_ROUNDS = 10
+_ITERATIONS = 10  # of k-means
+_DEPTH = 6  # k-means splits in a row; what is still too large then (identical vectors, say) is cut into equal parts
 
 
 @dataclass(frozen=True)
@@ -51,7 +44,7 @@ class Lists:
 
 
 def cell_cap(n_items: int) -> int:
-    """Return the most items a list may hold, max(1, floor(0.01 N) / 4), so that 1 % of the items is 4 lists or more."""
+    """Return the most items a list may hold: a quarter of 1 % of the items, at least 1."""
     return max(1, n_items // 100 // 4)
 
 
@@ -72,9 +65,13 @@ def build_lists(item_vectors: Tensor, categories: np.ndarray | None, cap: int, s
     vectors = np.ascontiguousarray(item_vectors.detach().cpu().numpy()[1:], dtype=np.float32)
     _check(vectors, categories, cap)
     groups = [np.arange(len(vectors))] if categories is None else _by_value(np.asarray(categories)[1:])
-    lists = [part for group in groups for part in _split(group, vectors, cap, seed)]
+    # FAISS ends the process where a squared distance overflows; the scale of all vectors changes no cell.
+    scaled = vectors / max(float(np.abs(vectors).max()), float(np.finfo(np.float32).tiny))
+    lists = [part for group in groups for part in _split(group, scaled, cap, seed)]
     return Lists(
-        centroids=np.stack([vectors[part].mean(axis=0, dtype=np.float64) for part in lists]).astype(np.float32),
+        centroids=np.stack([vectors[part].mean(axis=0, dtype=np.float64) for part in lists]).astype(
+            np.float32
+        ),
         offsets=np.cumsum([0] + [len(part) for part in lists], dtype=np.int64),
         members=np.concatenate(lists).astype(np.int64) + 1,
     )
@@ -86,9 +83,10 @@ def _check(vectors: np.ndarray, categories: np.ndarray | None, cap: int) -> None
     if len(vectors) == 0:
         raise InputError("item_vectors: received no item, allowed: at least one besides PAD")
     if not np.isfinite(vectors).all():
-        raise InputError(f"item_vectors: item {int((~np.isfinite(vectors)).any(1).argmax()) + 1} is not finite")
+        item = int((~np.isfinite(vectors)).any(axis=1).argmax()) + 1
+        raise InputError(f"item_vectors: received one that is not finite, of item {item}")
     if categories is not None and len(categories) != len(vectors) + 1:
-        raise InputError(f"categories: received {len(categories)}, allowed: {len(vectors) + 1}, one an item and PAD")
+        raise InputError(f"categories: received {len(categories)}, allowed: {len(vectors) + 1}, PAD included")
 
 
 def _by_value(labels: np.ndarray) -> list[np.ndarray]:
@@ -98,64 +96,51 @@ def _by_value(labels: np.ndarray) -> list[np.ndarray]:
 
 
 def _split(group: np.ndarray, vectors: np.ndarray, cap: int, seed: int) -> list[np.ndarray]:
-    """Cut the positions ``group`` [n] into parts of at most ``cap``."""
+    """Cut the positions ``group`` [n] into parts of at most ``cap``, none of them needlessly small."""
     if len(group) <= cap:
         return [group]
     if cap == 1:
         return list(group[:, None])
-    inside = vectors[group]  # [n, A]
-    n_lists = min(len(group), math.ceil(len(group) / (cap * FILL)))
-    labels = _assign(inside, _centres(inside, n_lists, seed), cap)
-    return [group[part] for part in _by_value(labels)]
+    return _merge_small(_cells(group, vectors, cap, seed, _DEPTH), vectors, cap)
 
 
-def _centres(vectors: np.ndarray, n_centres: int, seed: int) -> np.ndarray:
-    """k-means centres, float32 [n_centres, A]."""
-    kmeans = faiss.Kmeans(
-        vectors.shape[1], n_centres, niter=_ITERATIONS, seed=seed, verbose=False, min_points_per_centroid=1
-    )
-    kmeans.train(vectors)
-    return kmeans.centroids
+def _cells(group: np.ndarray, vectors: np.ndarray, cap: int, seed: int, depth: int) -> list[np.ndarray]:
+    """k-means on the group, and again on every cell that is still too large."""
+    if len(group) <= cap:
+        return [group]
+    if depth == 0:
+        return _equal_parts(group, vectors, cap)
+    n_cells = -(-len(group) // cap)
+    kmeans = faiss.Kmeans(vectors.shape[1], n_cells, niter=_ITERATIONS, seed=seed, min_points_per_centroid=1)
+    kmeans.train(vectors[group])
+    labels = kmeans.index.search(vectors[group], 1)[1][:, 0]
+    parts = [group[part] for part in _by_value(labels)]
+    return [cell for part in parts for cell in _cells(part, vectors, cap, seed, depth - 1)]
 
 
-def _assign(vectors: np.ndarray, centres: np.ndarray, cap: int) -> np.ndarray:
-    """Label [n]: the nearest centre with room, where each centre takes the closest of those who ask for it."""
-    labels = np.full(len(vectors), -1)
-    room = np.full(len(centres), cap)
-    for _ in range(_ROUNDS):
-        waiting, free = np.flatnonzero(labels < 0), np.flatnonzero(room)
-        if len(waiting) == 0:
-            return labels
-        index = faiss.IndexFlatL2(vectors.shape[1])
-        index.add(centres[free])
-        distance, nearest = index.search(vectors[waiting], min(_CHOICES, len(free)))  # [waiting, choices]
-        for choice in range(nearest.shape[1]):
-            asking = labels[waiting] < 0
-            _admit(waiting[asking], free[nearest[asking, choice]], distance[asking, choice], labels, room)
-    _fill_up(np.flatnonzero(labels < 0), vectors, centres, labels, room)
-    return labels
+def _equal_parts(group: np.ndarray, vectors: np.ndarray, cap: int) -> list[np.ndarray]:
+    """Neighbours along the direction of the largest variance, in parts of equal size: always possible."""
+    centred = vectors[group] - vectors[group].mean(axis=0)
+    direction = np.linalg.eigh(centred.T @ centred)[1][:, -1]  # [A]
+    along = group[np.argsort(centred @ direction, kind="stable")]
+    return [np.sort(part) for part in np.array_split(along, -(-len(group) // cap))]
 
 
-def _admit(
-    items: np.ndarray, centre: np.ndarray, distance: np.ndarray, labels: np.ndarray, room: np.ndarray
-) -> None:
-    """Let each centre take, of the ``items`` that ask for it, the closest ones it has room for."""
-    order = np.lexsort((distance, centre))
-    items, centre = items[order], centre[order]
-    place = np.arange(len(centre)) - np.searchsorted(centre, centre)  # 0, 1, 2, ... within each centre
-    admitted = place < room[centre]
-    labels[items[admitted]] = centre[admitted]
-    room -= np.bincount(centre[admitted], minlength=len(room))
-
-
-def _fill_up(
-    items: np.ndarray, vectors: np.ndarray, centres: np.ndarray, labels: np.ndarray, room: np.ndarray
-) -> None:
-    """Place what is left (many identical vectors, say) in neighbouring order along the widest direction of the centres.
-
-    This is what makes the assignment end: there is always room for all, as centres times cap is at least n.
-    """
-    direction = np.linalg.svd(centres - centres.mean(axis=0), full_matrices=False)[2][0]  # [A]
-    seats = np.argsort(centres @ direction, kind="stable")
-    order = np.argsort(vectors[items] @ direction, kind="stable")
-    labels[items[order]] = np.repeat(seats, room[seats])[: len(items)]
+def _merge_small(parts: list[np.ndarray], vectors: np.ndarray, cap: int) -> list[np.ndarray]:
+    """Let parts under half the cap, the smallest first, join the part with the nearest mean that has room."""
+    parts = list(parts)
+    sizes = np.array([len(part) for part in parts])  # 0 once a part has joined another
+    means = np.stack([vectors[part].mean(axis=0) for part in parts])
+    alone = np.zeros(len(parts), dtype=bool)  # nobody has room for it; the others only grow, so it stays so
+    while (small := np.flatnonzero((sizes > 0) & (2 * sizes < cap) & ~alone)).size:
+        part = small[sizes[small].argmin()]
+        roomy = np.flatnonzero((sizes > 0) & (sizes + sizes[part] <= cap))
+        roomy = roomy[roomy != part]
+        if roomy.size == 0:
+            alone[part] = True
+            continue
+        host = roomy[np.square(means[roomy] - means[part]).sum(axis=1).argmin()]
+        parts[host] = np.sort(np.concatenate([parts[host], parts[part]]))
+        sizes[host], sizes[part] = len(parts[host]), 0
+        means[host] = vectors[parts[host]].mean(axis=0)
+    return [part for part, size in zip(parts, sizes, strict=True) if size > 0]

@@ -1,0 +1,361 @@
+"""One job: data -> train -> rank -> time -> record. Runs in a process of its own: ``job.json FOLDER``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+import time
+import traceback
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import recbole.trainer
+import torch
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import init_seed
+
+from recbole_hiersrec import register
+from recbole_hiersrec.benchmark import environment
+from recbole_hiersrec.benchmark.parent import exit_with_parent
+from recbole_hiersrec.benchmark.store import SCHEMA
+from recbole_hiersrec.benchmark.suite import Job
+from recbole_hiersrec.data.dataset import HierSRecDataset
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.evaluation.metrics import mean_metrics
+from recbole_hiersrec.evaluation.ranks import RankTable, rank_cases
+from recbole_hiersrec.evaluation.scorer import Scorer, is_inner_product, universe_fingerprint
+from recbole_hiersrec.evaluation.speed import TimingRow, time_scorer
+from recbole_hiersrec.names import load_model_class, recbole_folder
+from recbole_hiersrec.retrieval.base import item_budget
+from recbole_hiersrec.retrieval.cells import Cells
+from recbole_hiersrec.retrieval.lists import build_lists, cell_cap
+from recbole_hiersrec.scoring import cases_of, scorer_of, tokens_of
+from recbole_hiersrec.settings import CandidateSettings, ProtocolSettings, SpeedSettings, parse, read_yaml
+from recbole_hiersrec.training import HierSRecTrainer, save_model, way_of
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Configuration and the three parts of a data set, as RecBole built them."""
+
+    config: Any
+    train: Any
+    valid: Any
+    test: Any
+
+
+def run(job: Job, folder: Path) -> dict[str, Any]:
+    """Run one job and write record.json, ranks.npz and model/ into ``folder``.
+
+    Returns:
+        The record.
+
+    Raises:
+        InputError: the model or the data cannot be used as the job says.
+        NonFiniteScoreError: the trained model gives a score that is not finite.
+    """
+    started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    torch.set_num_threads(job.threads)
+    model_class = load_model_class(job.model)
+    data = prepare(job, model_class, folder / "training")
+    trainer_class = _trainer_class(data.config)
+    began = time.perf_counter()
+    model = model_class(data.config, data.train._dataset).to(data.config["device"])
+    built = time.perf_counter() - began
+    trainer = trainer_class(data.config, model)
+    trainer.fit(data.train, data.valid, verbose=True, saved=False, show_progress=sys.stderr.isatty())
+    report = trainer.report
+    shutil.rmtree(folder / "training", ignore_errors=True)
+    save_model(folder / "model", data.config, model, data.train._dataset, report)
+
+    part = data.test._dataset
+    scorer, cases = scorer_of(model, part), cases_of(part)
+    rules, index_seconds = _rules(job, scorer, data.train._dataset)
+    ranks = rank_cases(scorer, cases, history=_protocol(job).history, rules=rules)
+    category_hits = _category_hits(model, data)
+    _write_ranks(folder / "ranks.npz", cases.target.numpy(), ranks, category_hits)
+    speed = parse(SpeedSettings, job.speed, "speed")
+    timed = {label: (rule, item_budget(share, scorer.n_items)) for label, (rule, share) in rules.items()}
+    timing = list(time_scorer(scorer, len(cases), speed, timed, job.threads))
+    timing += _index_timing(job, index_seconds)
+    record = {
+        "schema": SCHEMA,
+        "key": job.key,
+        "status": "time limit" if report.stopped_by == "seconds" else "ok",
+        "suite": job.suite,
+        "job": job.to_dict(),
+        "data": _describe(data),
+        "training": {
+            "seconds": report.seconds + (built if report.stopped_by == "counted" else 0.0),
+            "epochs": report.epochs,
+            "best_epoch": report.best_epoch,
+            "steps": report.steps,
+            "stopped_by": report.stopped_by,
+            "valid_metric": report.valid_metric,
+            "best_valid": report.best_valid,
+            "way": way_of(model),
+            "parameters": _parameters(model),
+            "curve": report.curve,
+        },
+        "accuracy": _accuracy(job, ranks, rules, scorer.n_items) + _category_accuracy(category_hits, data),
+        "timing": timing,
+        "machine": environment.machine(data.config["device"]),
+        "versions": environment.versions(),
+        "commit": environment.commit(),
+        "code": environment.code_hash(),
+        "started": started,
+        "peak_memory_mib": environment.peak_memory_mib(),
+        "warnings": _warnings(report),
+    }
+    (folder / "record.json").write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return record
+
+
+def prepare(job: Job, model_class: type[Any], checkpoints: Path) -> Prepared:
+    """Make RecBole's configuration and data for a job; the item universe and the cases are the same for all models."""
+    config = Config(model=model_class, dataset=job.dataset, config_dict=_config_dict(job, model_class, checkpoints))
+    init_seed(config["seed"], config["reproducibility"])
+    if way_of(model_class) == "prefix rows":
+        dataset = create_dataset(config)
+    else:
+        dataset = HierSRecDataset(config)
+    train, valid, test = data_preparation(config, dataset)
+    for name, part in (("validation", valid), ("test", test)):
+        if len(part._dataset) == 0:
+            raise InputError(f"data set '{job.dataset}' has no {name} case; leave-one-out needs sessions of 4 or more")
+    init_seed(config["seed"], config["reproducibility"])
+    return Prepared(config, train, valid, test)
+
+
+def _config_dict(job: Job, model_class: type[Any], checkpoints: Path) -> dict[str, Any]:
+    protocol = _protocol(job)
+    values: dict[str, Any] = {
+        "valid_metric": "NDCG@10",
+        **job.settings,
+        "seed": job.seed,
+        "data_path": job.data_path,
+        "checkpoint_dir": str(checkpoints),
+        "epochs": job.limits["epochs"],
+        "stopping_step": job.limits["patience"],
+        "max_steps": job.limits["steps"],
+        "max_seconds": job.limits["seconds"],
+        "MAX_ITEM_LIST_LENGTH": protocol.max_length,
+        "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user"},
+        "history": protocol.history,
+        "exact_time_order": protocol.exact_time_order,
+        "catalogue_items": protocol.catalogue_items,
+        "metrics": ["Recall", "MRR", "NDCG"],
+        "topk": list(job.ks),
+        "show_progress": False,
+    }
+    if "train_neg_sample_args" not in values and not _needs_negatives(model_class, values):
+        values["train_neg_sample_args"] = None
+    if protocol.catalogue_items:
+        item = values.get("ITEM_ID_FIELD", "item_id")
+        values["load_col"] = {"inter": "*", "item": [item]} | (values.get("load_col") or {})
+    return values
+
+
+def _needs_negatives(model_class: type[Any], values: dict[str, Any]) -> bool:
+    """Whether RecBole's sampler must draw negatives: for pairwise models, not for a softmax over all items."""
+    declared = getattr(model_class, "input_type", None)
+    if declared is not None:
+        return declared.name == "PAIRWISE"
+    defaults = recbole_folder() / "properties" / "model" / f"{model_class.__name__}.yaml"
+    loss = values.get("loss_type") or (read_yaml(defaults) if defaults.is_file() else {}).get("loss_type")
+    return loss == "BPR"
+
+
+def _trainer_class(config: Any) -> type[HierSRecTrainer]:
+    """Our trainer, whose optimiser step is RecBole's; a model with another trainer of its own is refused."""
+    own = getattr(recbole.trainer, f"{config['model']}Trainer", HierSRecTrainer)
+    if own is not HierSRecTrainer:
+        raise InputError(f"model '{config['model']}' needs RecBole's {own.__name__}; the suite cannot limit that one")
+    return HierSRecTrainer
+
+
+def _protocol(job: Job) -> ProtocolSettings:
+    return parse(ProtocolSettings, job.protocol, "protocol")
+
+
+def _rules(job: Job, scorer: Scorer, train: Any) -> tuple[dict[str, tuple[Cells, float]], float | None]:
+    """Label -> (rule, item fraction), and the seconds it took to build the lists."""
+    if job.candidates is None:
+        return {}, None
+    if not is_inner_product(scorer):
+        raise InputError(f"model '{job.name}' does not score by an inner product; set candidates: false for it")
+    settings = parse(CandidateSettings, job.candidates, "candidates")
+    catalogue = getattr(train, "catalogue", None)
+    taxonomy = catalogue.taxonomy if catalogue else None
+    finest = taxonomy.item_category[:, -1] if taxonomy else None
+    began = time.perf_counter()
+    vectors = scorer.item_vectors()
+    cells = Cells(build_lists(vectors, finest, cell_cap(scorer.n_items), job.seed), vectors)
+    seconds = time.perf_counter() - began
+    return {f"cells@{share:g}": (cells, share) for share in settings.item_fractions}, seconds
+
+
+def _accuracy(
+    job: Job, ranks: RankTable, rules: dict[str, tuple[Cells, float]], n_items: int
+) -> list[dict[str, Any]]:
+    """Rows of accuracy.csv: all items, then each rule and item fraction."""
+    everything = {"variant": "all items", "candidate_rule": "", "item_fraction": None, "slice": "all"}
+    rows = [
+        everything | {"metric": metric, "k": k, "value": value, "n_cases": n}
+        for metric, k, value, n in mean_metrics(ranks.all, job.metrics, job.ks)
+    ]
+    for label, (rule, share) in rules.items():
+        some = {"variant": "candidates", "candidate_rule": rule.name, "item_fraction": share, "slice": "all"}
+        rows += [
+            some | {"metric": metric, "k": k, "value": value, "n_cases": n}
+            for metric, k, value, n in mean_metrics(ranks.by_rule[label], job.metrics, job.ks)
+        ]
+        work = {
+            "ScoredFraction": ranks.scored[label] / n_items,
+            "ScannedFraction": (ranks.scored[label] + ranks.compared[label]) / n_items,
+        }
+        rows += [
+            some | {"metric": metric, "k": None, "value": float(values.mean()), "n_cases": len(values)}
+            for metric, values in work.items()
+        ]
+    return rows
+
+
+@torch.no_grad()
+def _category_hits(model: Any, data: Prepared) -> dict[str, np.ndarray]:
+    """Per level, whether the likeliest category is the target's, bool [n]; empty without category heads."""
+    part = data.test._dataset
+    catalogue = getattr(part, "catalogue", None)
+    if not hasattr(model, "category_logits") or catalogue is None or catalogue.taxonomy is None:
+        return {}
+    hits: list[list[np.ndarray]] = [[] for _ in catalogue.taxonomy.levels]
+    scorer = scorer_of(model, part)
+    for index in torch.arange(len(part)).split(256):
+        batch = scorer.batch(index)
+        wanted = catalogue.taxonomy.item_category[part.inter_feat[part.iid_field][index].numpy()]
+        for level, logits in enumerate(model.category_logits(batch)):
+            hits[level].append(logits.argmax(-1).cpu().numpy() == wanted[:, level])
+    return {
+        f"level {number}: {name}": np.concatenate(found)
+        for number, (name, found) in enumerate(zip(catalogue.taxonomy.levels, hits, strict=True), start=1)
+    }
+
+
+def _category_accuracy(hits: dict[str, np.ndarray], data: Prepared) -> list[dict[str, Any]]:
+    """Accuracy of each level, beside that of always naming the training part's most frequent category."""
+    rows = []
+    part = data.test._dataset
+    targets = part.inter_feat[part.iid_field].numpy()
+    for level, (name, hit) in enumerate(hits.items()):
+        categories = part.catalogue.taxonomy.item_category[:, level]
+        counts = np.bincount(categories[1:], weights=data.train._dataset.item_counts.numpy()[1:])
+        majority = categories[targets] == counts.argmax()
+        for metric, values in (("CategoryAccuracy", hit), ("MajorityCategory", majority)):
+            rows.append(
+                {
+                    "variant": "all items",
+                    "candidate_rule": "",
+                    "item_fraction": None,
+                    "slice": name,
+                    "metric": metric,
+                    "k": 1,
+                    "value": float(values.mean()),
+                    "n_cases": len(values),
+                }
+            )
+    return rows
+
+
+def _write_ranks(path: Path, targets: np.ndarray, ranks: RankTable, category_hits: dict[str, np.ndarray]) -> None:
+    arrays = {"target": targets, "all": ranks.all, **ranks.by_rule}
+    for label in ranks.by_rule:
+        arrays[f"scored {label}"] = ranks.scored[label]
+        arrays[f"compared {label}"] = ranks.compared[label]
+    arrays |= {f"category hit, {name}": hit for name, hit in category_hits.items()}
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+
+def _index_timing(job: Job, seconds: float | None) -> list[TimingRow]:
+    if seconds is None:
+        return []
+    return [
+        {
+            "variant": "candidates",
+            "stage": "index",
+            "threads": job.threads,
+            "quantity": "build",
+            "unit": "s",
+            "value": seconds,
+        }
+    ]
+
+
+def _describe(data: Prepared) -> dict[str, Any]:
+    """Facts of the data set, with the hashes that decide which jobs may stand in one table."""
+    train, test = data.train._dataset, data.test._dataset
+    tokens = tokens_of(test)
+    cases = cases_of(test)
+    catalogue = getattr(test, "catalogue", None)
+    taxonomy = catalogue.taxonomy if catalogue else None
+    lengths = train.inter_feat[train.item_list_length_field]
+    every = isinstance(train, HierSRecDataset)
+    return {
+        "n_items": len(tokens) - 1,
+        "n_sessions": len(np.unique(test.inter_feat[test.uid_field].numpy())),
+        "n_train_rows": len(train),
+        "n_train_targets": int(lengths.sum()) if every else len(train),
+        "n_valid": len(data.valid._dataset),
+        "n_test": len(test),
+        "universe": universe_fingerprint(tokens),
+        "cases": cases.fingerprint(tokens),
+        "shortest_history": int(cases.length.min()),
+        "longest_history": int(cases.length.max()),
+        "levels": [
+            {"name": name, "categories": size}
+            for name, size in zip(taxonomy.levels, taxonomy.sizes, strict=True)
+        ]
+        if taxonomy
+        else [],
+    }
+
+
+def _parameters(model: Any) -> int:
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def _warnings(report: Any) -> list[str]:
+    texts = {
+        "seconds": "stopped by the clock before patience ran out: not ranked",
+        "steps": "reached the limit of optimiser steps before patience ran out",
+        "epochs": "reached the limit of epochs before patience ran out",
+    }
+    return [texts[report.stopped_by]] if report.stopped_by in texts else []
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point of the job's process; writes error.txt and returns 1 when the job fails."""
+    exit_with_parent()
+    description, folder = Path(arguments[0]), Path(arguments[1])
+    # RecBole fills missing values in a way that pandas 2 announces it will change (dataset.py:501,648,650).
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\..*")
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        register()
+        run(Job.from_dict(json.loads(description.read_text(encoding="utf-8"))), folder)
+    except Exception as error:
+        traceback.print_exc(file=sys.stdout)
+        text = " ".join(str(error).split()) or type(error).__name__
+        prefix = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        (folder / "error.txt").write_text(f"{prefix}{text}\n", encoding="utf-8")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

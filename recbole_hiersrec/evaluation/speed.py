@@ -1,0 +1,190 @@
+"""How long a query takes and how many are served a second; encoder, retrieval and top-k apart.
+
+Only the call itself is timed: batches, the item vectors and the index exist before, as in a service. The
+variants take turns within every round, on the same cases, so that drift of the machine hits all alike. Top-k
+over all items is one plain matrix product here: the scoring kernel would pad a single query to a whole block,
+which would flatter the candidates.
+
+Axes: B queries, A augmented width, N items (ids 1..N, 0 is PAD).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import faiss
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.evaluation.scorer import Scorer, is_inner_product
+from recbole_hiersrec.retrieval.cells import Cells
+from recbole_hiersrec.settings import SpeedSettings
+
+ALL_ITEMS = "all items"
+TOTAL = "total"
+
+Step = tuple[str, Callable[[Any], Any]]
+"""A stage's name, and what it makes of the previous stage's result (the first one: of the batch)."""
+
+
+class TimingRow(TypedDict):
+    """One line of timing.csv, less the columns that name the job."""
+
+    variant: str
+    stage: str
+    threads: int
+    quantity: str
+    unit: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of each measured call, float64 [repeats]."""
+
+    seconds: np.ndarray
+
+    @property
+    def median(self) -> float:
+        """Median, in seconds."""
+        return float(np.median(self.seconds))
+
+    def percentile(self, q: float) -> float:
+        """The q-th percentile (0 to 100), in seconds, interpolated linearly."""
+        return float(np.percentile(self.seconds, q))
+
+
+def measure(call: Callable[[], object], *, warmup: int, repeats: int) -> Timing:
+    """Time ``call`` ``repeats`` times, after ``warmup`` calls that do not count."""
+    rounds = (_run([(TOTAL, lambda _: call())], None)[TOTAL] for _ in range(warmup + repeats))
+    return Timing(np.array(list(rounds)[warmup:]))
+
+
+def time_scorer(
+    scorer: Scorer,
+    n_cases: int,
+    settings: SpeedSettings,
+    rules: Mapping[str, tuple[Cells, int]],
+    threads: int,
+) -> list[TimingRow]:
+    """Time top-k recommendation over all items and over the candidates of every rule.
+
+    Args:
+        scorer: one that does not score by an inner product has the stage ``total`` only, and no rules.
+        n_cases: cases the scorer knows; rounds go through them in turn.
+        settings: k, batch size for throughput, repeats, warm-up.
+        rules: variant name, such as ``candidates@0.04`` -> (cells, budget of items).
+        threads: of torch and FAISS while measuring; what was set before is restored.
+
+    Returns:
+        For each variant and stage the rows ``latency median`` and ``latency p95`` (ms, one query at a time)
+        and ``throughput`` (queries/s, in batches). Stages and total come from the same calls.
+
+    Raises:
+        InputError: if k exceeds the number of items, there is no case, or there are rules for a scorer
+            without queries.
+    """
+    if settings.k > scorer.n_items:
+        raise InputError(f"speed.k: received {settings.k}, allowed: at most the {scorer.n_items} items")
+    if n_cases < 1:
+        raise InputError("cases: received none, allowed: at least one")
+    variants = _variants(scorer, settings.k, rules)
+    with _threads(threads), torch.inference_mode():
+        single = _rounds(scorer, variants, n_cases, 1, settings)
+        batched = _rounds(scorer, variants, n_cases, settings.batch_size, settings)
+    return [
+        TimingRow(variant=variant, stage=stage, threads=threads, quantity=quantity, unit=unit, value=value)
+        for (variant, stage), timing in single.items()
+        for quantity, unit, value in (
+            ("latency median", "ms", 1e3 * timing.median),
+            ("latency p95", "ms", 1e3 * timing.percentile(95)),
+            ("throughput", "queries/s", settings.batch_size / batched[variant, stage].median),
+        )
+    ]
+
+
+def _variants(scorer: Scorer, k: int, rules: Mapping[str, tuple[Cells, int]]) -> dict[str, list[Step]]:
+    """The stages of every variant, in the order they run."""
+    if not is_inner_product(scorer):
+        if rules:
+            raise InputError(
+                f"candidates: received {type(scorer).__name__}, allowed: models that score by inner products"
+            )
+        return {ALL_ITEMS: [(TOTAL, lambda batch: _top_items(scorer.scores(batch)[:, 1:], k))]}
+    with torch.no_grad():
+        table = scorer.item_vectors()[1:].contiguous()  # [N, A]
+    encoder: Step = ("encoder", scorer.queries)
+    variants = {ALL_ITEMS: [encoder, ("top-k", lambda queries: _top_items(queries @ table.T, k))]}
+    return variants | {
+        label: [encoder, *_cell_steps(cells, budget, k)] for label, (cells, budget) in rules.items()
+    }
+
+
+def _cell_steps(cells: Cells, budget: int, k: int) -> list[Step]:
+    def retrieve(queries: Tensor) -> tuple[Tensor, np.ndarray]:
+        return queries, cells.select(queries, budget)
+
+    def search(found: tuple[Tensor, np.ndarray]) -> object:
+        return cells.search_lists(*found, k)
+
+    return [("retrieval", retrieve), ("top-k", search)]
+
+
+def _top_items(scores: Tensor, k: int) -> Tensor:
+    """Ids [B, k] of the best items, from scores [B, N] without PAD."""
+    return scores.topk(k, dim=1).indices + 1
+
+
+def _rounds(
+    scorer: Scorer,
+    variants: Mapping[str, Sequence[Step]],
+    n_cases: int,
+    batch_size: int,
+    settings: SpeedSettings,
+) -> dict[tuple[str, str], Timing]:
+    """Run every variant once a round, each round on the next cases; timings by (variant, stage)."""
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for turn in range(settings.warmup + settings.repeats):
+        batch = scorer.batch((torch.arange(batch_size) + turn * batch_size) % n_cases)
+        for variant, steps in variants.items():
+            for stage, elapsed in _run(steps, batch).items():
+                if turn >= settings.warmup:
+                    seconds.setdefault((variant, stage), []).append(elapsed)
+    return {key: Timing(np.array(values)) for key, values in seconds.items()}
+
+
+def _run(steps: Sequence[Step], value: Any) -> dict[str, float]:
+    """Seconds of each step and of all together, each step fed with the result of the one before."""
+    start = _now()
+    ends = []
+    for _, step in steps:
+        value = step(value)
+        ends.append(_now())
+    stages = [name for name, _ in steps]
+    return dict(zip(stages, np.diff([start, *ends]).tolist(), strict=True)) | {TOTAL: ends[-1] - start}
+
+
+def _now() -> float:
+    """Seconds on the monotonic clock, once a GPU that is in use has finished what it was given."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+@contextmanager
+def _threads(threads: int) -> Iterator[None]:
+    """Set the threads of torch and FAISS, and restore them."""
+    before = torch.get_num_threads(), faiss.omp_get_max_threads()
+    torch.set_num_threads(threads)
+    faiss.omp_set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        faiss.omp_set_num_threads(before[1])

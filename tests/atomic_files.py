@@ -1,0 +1,36 @@
+"""A small data set in RecBole's atomic files: 12 sessions of 6 items out of 10, and a catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SMALL = {
+    "gpu_id": "",
+    "MAX_ITEM_LIST_LENGTH": 5,
+    "hidden_size": 8,
+    "inner_size": 8,
+    "n_layers": 1,
+    "n_heads": 1,
+    "epochs": 1,
+    "show_progress": False,
+    "metrics": ["Recall", "MRR", "NDCG"],
+    "topk": [3],
+    "valid_metric": "NDCG@3",
+}
+"""Settings that make any Transformer of RecBole train on :func:`write_shop` within a second."""
+
+
+def write_shop(data_path: Path, name: str = "shop") -> Path:
+    """Write ``<data_path>/<name>/<name>.inter`` and ``.item``; returns ``data_path``."""
+    folder = data_path / name
+    folder.mkdir(parents=True)
+    rows = ["user_id:token\titem_id:token\ttimestamp:float"]
+    for user in range(12):
+        for step in range(6):
+            rows.append(f"u{user}\ti{(user + step * (1 + user % 2)) % 10}\t{1_000_000 + 500 * step}")
+    (folder / f"{name}.inter").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    items = ["item_id:token\tdepartment:token\tclass:token\ttitle:token_seq"]
+    for item in range(10):
+        items.append(f"i{item}\td{item // 5}\tc{item // 2}\tthing number {item}")
+    (folder / f"{name}.item").write_text("\n".join(items) + "\n", encoding="utf-8")
+    return data_path

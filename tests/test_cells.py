@@ -1,0 +1,197 @@
+"""Cells: the choice of lists against a naive greedy loop, the search against a naive top-k."""
+
+from __future__ import annotations
+
+import faiss
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.retrieval import cells as cells_module
+from recbole_hiersrec.retrieval.base import CandidateRule
+from recbole_hiersrec.retrieval.cells import Cells
+from recbole_hiersrec.retrieval.lists import Lists, build_lists
+
+
+def cells_of(sizes, centroids, seed=0):
+    """Cells with lists of the given sizes; items are dealt out at random, their vectors are random."""
+    rng = np.random.default_rng(seed)
+    n_items = int(np.sum(sizes))
+    members = np.concatenate(
+        [np.sort(part) for part in np.split(rng.permutation(n_items) + 1, np.cumsum(sizes)[:-1])]
+    )
+    lists = Lists(np.asarray(centroids, np.float32), np.cumsum([0, *sizes], dtype=np.int64), members)
+    vectors = rng.standard_normal((n_items + 1, lists.centroids.shape[1])).astype(np.float32)
+    return Cells(lists, torch.from_numpy(vectors))
+
+
+def naive_select(scores, sizes, budget):
+    """List by list, as the rule is stated."""
+    chosen, left = [], budget
+    for number in np.argsort(-scores, kind="stable"):
+        if left < min(sizes):
+            break
+        if sizes[number] <= left:
+            chosen.append(int(number))
+            left -= sizes[number]
+    return chosen
+
+
+def rows(selected):
+    return [[number for number in row if number >= 0] for row in selected.tolist()]
+
+
+def test_it_is_a_candidate_rule():
+    cells = cells_of([1, 2], np.eye(2))
+    assert isinstance(cells, CandidateRule)
+    assert cells.name == "cells"
+
+
+def test_a_list_that_does_not_fit_is_skipped():
+    cells = cells_of([4, 3, 3, 2, 1], [[5.0], [4], [3], [2], [1]])
+    queries = torch.tensor([[1.0], [-1.0], [0.0]])  # list 0 is best, list 4 is best, all are equal
+    selected = cells.select(queries, 6)
+    assert selected.dtype == np.int64
+    assert selected.tolist() == [[0, 3, -1], [4, 3, 2], [0, 3, -1]]
+    assert rows(cells.select(queries, 1)) == [[4], [4], [4]]
+    assert rows(cells.select(queries, 13)) == [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [0, 1, 2, 3, 4]]
+
+
+def test_a_budget_below_every_list_chooses_nothing():
+    cells = cells_of([3, 2], [[1.0], [2]])
+    query = torch.tensor([[1.0]])
+    assert cells.select(query, 1).shape == (1, 0)
+    found = cells.candidates(query, 1)
+    assert found.ids.shape == (1, 0)
+    assert found.compared.tolist() == [2]
+    ids, scores = cells.search(query, 2, 1)
+    assert ids.tolist() == [[0, 0]]
+    assert scores.tolist() == [[-np.inf, -np.inf]]
+
+
+def test_no_queries():
+    cells = cells_of([3, 2], [[1.0], [2]])
+    assert len(cells.select(torch.zeros(0, 1), 3)) == 0
+    assert len(cells.candidates(torch.zeros(0, 1), 3).ids) == 0
+
+
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=40),
+    n_queries=st.integers(1, 5),
+    share=st.floats(0, 1.1),
+    tied=st.booleans(),
+    window=st.sampled_from([1, 3, 128]),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=200, deadline=None)
+def test_choice_equals_a_naive_greedy_loop(sizes, n_queries, share, tied, window, seed):
+    rng = np.random.default_rng(seed)
+    if tied:
+        centroids, queries = rng.integers(-1, 2, (len(sizes), 2)), rng.integers(-1, 2, (n_queries, 2))
+    else:
+        centroids, queries = rng.standard_normal((len(sizes), 2)), rng.standard_normal((n_queries, 2))
+    cells = cells_of(sizes, centroids, seed)
+    budget = max(1, int(share * sum(sizes)))
+    queries = torch.tensor(queries, dtype=torch.float32)
+    scores = (queries @ torch.from_numpy(cells.lists.centroids).T).numpy()
+    keep, cells_module._WINDOW = cells_module._WINDOW, window
+    try:
+        selected = cells.select(queries, budget)
+    finally:
+        cells_module._WINDOW = keep
+    assert rows(selected) == [naive_select(row, sizes, budget) for row in scores]
+
+    found = cells.candidates(queries, budget)
+    members = np.split(cells.lists.members, cells.lists.offsets[1:-1])
+    for chosen, ids in zip(rows(selected), found.ids.tolist(), strict=True):
+        expected = [item for number in chosen for item in members[number].tolist()]
+        assert ids == expected + [0] * (len(ids) - len(expected))
+        assert len(expected) == len(set(expected)) <= budget
+    assert found.ids.dtype == found.compared.dtype == torch.long
+    assert found.compared.tolist() == [len(sizes)] * n_queries
+
+
+@pytest.mark.parametrize("budget", [37, 400, 3000])
+def test_many_uneven_lists(budget):
+    rng = np.random.default_rng(0)
+    sizes = np.maximum(1, rng.lognormal(2, 1, 900)).astype(int)
+    cells = cells_of(sizes, rng.standard_normal((900, 8)))
+    queries = torch.from_numpy(rng.standard_normal((20, 8)).astype(np.float32))
+    scores = (queries @ torch.from_numpy(cells.lists.centroids).T).numpy()
+    assert rows(cells.select(queries, budget)) == [naive_select(row, sizes, budget) for row in scores]
+
+
+@given(
+    st.lists(
+        st.floats(-4, 4, width=32) | st.sampled_from([0.0, -0.0, 1e-45, -1e-45]), min_size=1, max_size=30
+    )
+)
+def test_order_is_that_of_a_stable_sort(values):
+    scores = np.array([values], dtype=np.float32)
+    np.testing.assert_array_equal(
+        cells_module._descending(scores), np.argsort(-scores, axis=1, kind="stable")
+    )
+
+
+@given(seed=st.integers(0, 1000), share=st.floats(0.02, 1), k=st.integers(1, 60))
+@settings(max_examples=40, deadline=None)
+def test_search_equals_a_naive_top_k(seed, share, k):
+    rng = np.random.default_rng(seed)
+    vectors = torch.from_numpy(rng.standard_normal((201, 6)).astype(np.float32))
+    cells = Cells(build_lists(vectors, rng.integers(0, 4, 201), 9, seed=0), vectors)
+    queries = torch.from_numpy(rng.standard_normal((4, 6)).astype(np.float32))
+    budget = max(1, int(share * 200))
+    ids, scores = cells.search(queries, k, budget)
+    assert ids.shape == scores.shape == (4, k)
+    assert (ids.dtype, scores.dtype) == (np.int64, np.float32)
+    candidates = cells.candidates(queries, budget).ids
+    for row, query in enumerate(queries):
+        pool = candidates[row][candidates[row] != 0]
+        best = (vectors[pool] @ query).topk(min(k, len(pool)))
+        assert ids[row].tolist() == pool[best.indices].tolist() + [0] * (k - len(best.indices))
+        np.testing.assert_allclose(scores[row, : len(best.values)], best.values.numpy(), atol=1e-4)
+        assert (scores[row, len(best.values) :] == -np.inf).all()
+
+
+def test_search_of_everything_is_the_top_k_of_all_items():
+    vectors = torch.randn(301, 16, generator=torch.Generator().manual_seed(0))
+    cells = Cells(build_lists(vectors, None, 10, seed=0), vectors)
+    queries = torch.randn(7, 16, generator=torch.Generator().manual_seed(1))
+    ids, _ = cells.search(queries, 20, 300)
+    np.testing.assert_array_equal(ids, (queries @ vectors[1:].T).topk(20).indices.numpy() + 1)
+
+
+def test_batch_equals_single():
+    vectors = torch.randn(301, 16, generator=torch.Generator().manual_seed(0))
+    cells = Cells(build_lists(vectors, None, 10, seed=0), vectors)
+    queries = torch.randn(7, 16, generator=torch.Generator().manual_seed(1))
+    ids, scores = cells.search(queries, 5, 40)
+    alone = [cells.search(query[None], 5, 40) for query in queries]
+    np.testing.assert_array_equal(ids, np.concatenate([found for found, _ in alone]))
+    np.testing.assert_allclose(scores, np.concatenate([found for _, found in alone]), atol=1e-5)
+
+
+def test_the_threads_of_faiss_are_left_alone():
+    before = faiss.omp_get_max_threads()
+    try:
+        faiss.omp_set_num_threads(1)
+        vectors = torch.randn(101, 4)
+        Cells(build_lists(vectors, None, 10, seed=0), vectors).search(torch.randn(3, 4), 5, 40)
+        assert faiss.omp_get_max_threads() == 1
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def test_queries_may_carry_gradients():
+    cells = cells_of([4, 3], np.eye(2))
+    assert len(cells.search(torch.ones(1, 2, requires_grad=True), 2, 5)[0]) == 1
+
+
+@pytest.mark.parametrize("shape", [(9, 2), (8, 3)])
+def test_lists_of_other_items_are_refused(shape):
+    lists = build_lists(torch.randn(8, 2), None, 3, seed=0)
+    with pytest.raises(InputError, match="lists: of 7 items and width 2, but the item vectors are of"):
+        Cells(lists, torch.randn(*shape))

@@ -1,0 +1,88 @@
+"""Atomic files on disk: found, read, hashed, and every fault named in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from atomic_files import write_shop
+
+from recbole_hiersrec.data.files import atomic_files, column, count_items, data_hash, header
+from recbole_hiersrec.errors import InputError
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    return write_shop(tmp_path)
+
+
+def test_ml_100k_is_found_in_the_recbole_package() -> None:
+    files = atomic_files("ml-100k", "nowhere")
+    assert set(files) == {"inter", "item", "user"}
+    assert count_items(files) == 1682
+
+
+def test_header_and_column(shop: Path) -> None:
+    path = atomic_files("shop", shop)["item"]
+    assert header(path) == [
+        ("item_id", "token"),
+        ("department", "token"),
+        ("class", "token"),
+        ("title", "token_seq"),
+    ]
+    assert column(path, "department") == ["d0"] * 5 + ["d1"] * 5
+
+
+def test_items_only_in_the_catalogue_count_on_demand(shop: Path) -> None:
+    files = atomic_files("shop", shop)
+    with files["item"].open("a", encoding="utf-8") as file:
+        file.write("i99\td0\tc0\tnever sold\n")
+    assert count_items(files) == 10
+    assert count_items(files, catalogue=True) == 11
+
+
+def test_hash_depends_on_content_alone(shop: Path, tmp_path: Path) -> None:
+    copy = write_shop(tmp_path / "copy")
+    assert data_hash(atomic_files("shop", shop)) == data_hash(atomic_files("shop", copy))
+    with (copy / "shop" / "shop.inter").open("a", encoding="utf-8") as file:
+        file.write("u0\ti3\t2000000\n")
+    assert data_hash(atomic_files("shop", shop)) != data_hash(atomic_files("shop", copy))
+
+
+def test_unknown_data_set_names_the_nearest(shop: Path) -> None:
+    with pytest.raises(InputError, match="unknown data set 'shpo'.*did you mean 'shop'"):
+        atomic_files("shpo", shop)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("user_id:token\titem_id:token\ttimestamp:float\n", "is empty"),
+        ("", "is empty"),
+        ("user_id\titem_id\n", "header cell 'user_id' is not 'field:type'"),
+        ("user_id:number\titem_id:token\n", "header cell 'user_id:number'"),
+    ],
+)
+def test_faulty_inter_file(shop: Path, content: str, message: str) -> None:
+    (shop / "shop" / "shop.inter").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        atomic_files("shop", shop)
+
+
+def test_missing_inter_file(shop: Path) -> None:
+    (shop / "shop" / "shop.inter").unlink()
+    with pytest.raises(InputError, match=r"shop\.inter is missing"):
+        atomic_files("shop", shop)
+
+
+def test_broken_row_is_named_by_its_line(shop: Path) -> None:
+    path = shop / "shop" / "shop.item"
+    with path.open("a", encoding="utf-8") as file:
+        file.write("i99\n")
+    with pytest.raises(InputError, match="line 12: 1 cells, the header has 4"):
+        column(path, "class")
+
+
+def test_missing_column_names_the_nearest(shop: Path) -> None:
+    with pytest.raises(InputError, match="no column 'clas'; did you mean 'class'"):
+        column(shop / "shop" / "shop.item", "clas")

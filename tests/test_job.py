@@ -1,0 +1,227 @@
+"""One job from its description to its record, on a small data set."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from atomic_files import write_shop
+
+from recbole_hiersrec import register
+from recbole_hiersrec.benchmark.suite import Job, expand
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.evaluation.metrics import METRICS
+from recbole_hiersrec.settings import SuiteSettings, parse
+
+register()
+
+from recbole_hiersrec.benchmark.job import run  # noqa: E402
+from recbole_hiersrec.training import load_data_and_model  # noqa: E402
+
+TINY = {
+    "hidden_size": 8,
+    "inner_size": 8,
+    "n_layers": 1,
+    "n_heads": 1,
+    "num_layers": 1,
+    "embedding_size": 8,
+    "gpu_id": "",
+    "learning_rate": 0.01,
+}
+
+
+def job(data_path: Path, model: str = "HierSRec", **changes: Any) -> Job:
+    """The only job of a tiny suite on the shop."""
+    suite = {
+        "name": "tiny",
+        "datasets": [{"name": "shop", "data_path": str(data_path)}],
+        "models": [{"model": model, "candidates": model == "HierSRec"}],
+        "protocol": {"max_length": 5},
+        "limits": {"epochs": 2},
+        "settings": {**TINY, "category_fields": ["department", "class"], "title_field": "title"},
+        "ks": [1, 3],
+        "candidates": {"item_fractions": [0.5, 1.0]},
+        "speed": {"k": 3, "batch_size": 4, "repeats": 2, "warmup": 1},
+        "threads": 1,
+    }
+    return expand(parse(SuiteSettings, suite | changes, "test"))[0]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shop(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def finished(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("job")
+    return folder, run(job(shop), folder)
+
+
+def test_files_of_a_job(finished: tuple[Path, dict[str, Any]]) -> None:
+    folder, record = finished
+    assert sorted(path.name for path in folder.iterdir()) == ["model", "ranks.npz", "record.json"]
+    assert json.loads((folder / "record.json").read_text(encoding="utf-8")) == record
+    assert load_data_and_model(folder / "model")[0]["model"] == "HierSRec"
+
+
+def test_accuracy_follows_from_the_ranks(finished: tuple[Path, dict[str, Any]]) -> None:
+    folder, record = finished
+    with np.load(folder / "ranks.npz") as file:
+        ranks = {name: file[name] for name in file.files}
+    assert len(ranks["target"]) == 12
+    for row in record["accuracy"]:
+        if row["metric"] in METRICS:
+            label = f"{row['candidate_rule']}@{row['item_fraction']:g}" if row["candidate_rule"] else "all"
+            assert row["value"] == METRICS[row["metric"]](ranks[label], row["k"]).mean()
+            assert row["n_cases"] == 12
+    hits = {row["slice"]: row["value"] for row in record["accuracy"] if row["metric"] == "CategoryAccuracy"}
+    assert hits == {
+        f"level {level}: {name}": ranks[f"category hit, level {level}: {name}"].mean()
+        for level, name in ((1, "department"), (2, "class"))
+    }
+
+
+def test_all_items_as_candidates_give_the_same_ranks(finished: tuple[Path, dict[str, Any]]) -> None:
+    with np.load(finished[0] / "ranks.npz") as file:
+        assert np.array_equal(file["cells@1"], file["all"])
+        assert (file["scored cells@1"] == 10).all()
+        assert (file["scored cells@0.5"] <= 5).all()
+        assert (file["cells@0.5"] <= file["all"]).all() or np.isinf(file["cells@0.5"]).any()
+
+
+def test_scanned_is_scored_plus_compared(finished: tuple[Path, dict[str, Any]]) -> None:
+    folder, record = finished
+    rows = {(row["metric"], row["item_fraction"]): row["value"] for row in record["accuracy"]}
+    with np.load(folder / "ranks.npz") as file:
+        scanned = (file["scored cells@0.5"] + file["compared cells@0.5"]) / 10
+    assert rows["ScannedFraction", 0.5] == pytest.approx(scanned.mean())
+    assert rows["ScoredFraction", 0.5] <= 0.5
+
+
+def test_stages_are_timed_for_all_items_and_candidates(finished: tuple[Path, dict[str, Any]]) -> None:
+    stages: dict[str, set[str]] = {}
+    for row in finished[1]["timing"]:
+        stages.setdefault(row["variant"], set()).add(row["stage"])
+        assert row["value"] > 0
+        assert row["threads"] == 1
+    assert stages["all items"] == {"encoder", "top-k", "total"}
+    assert stages["cells@0.5"] == {"encoder", "retrieval", "top-k", "total"}
+
+
+def test_facts_of_the_record(finished: tuple[Path, dict[str, Any]]) -> None:
+    record = finished[1]
+    assert record["status"] == "ok"
+    assert record["training"]["stopped_by"] == "epochs"
+    assert record["warnings"] == ["reached the limit of epochs before patience ran out"]
+    assert record["training"]["way"] == "every position"
+    assert record["data"]["n_train_targets"] == 12 * 3
+    assert record["data"]["levels"] == [
+        {"name": "department", "categories": 2},
+        {"name": "class", "categories": 6},  # c2 lies in both departments
+    ]
+    assert record["versions"]["recbole"] == "1.2.1"
+
+
+def test_same_job_same_accuracy(shop: Path, tmp_path: Path, finished: tuple[Path, dict[str, Any]]) -> None:
+    again = run(job(shop), tmp_path)
+    assert again["accuracy"] == finished[1]["accuracy"]
+    assert run(job(shop, seeds=[7]), tmp_path / "other")["accuracy"] != again["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("model", "way"),
+    [
+        ("SASRec", "prefix rows"),
+        ("FPMC", "prefix rows"),
+        ("SASRecAllPositions", "every position"),
+        ("GRU4RecAllPositions", "every position"),
+        ("SequentialPop", "counted"),
+        ("MarkovChain", "counted"),
+        ("recbole.model.sequential_recommender.gru4rec:GRU4Rec", "prefix rows"),
+    ],
+)
+def test_other_models_share_universe_and_cases(
+    shop: Path, tmp_path: Path, finished: tuple[Path, dict[str, Any]], model: str, way: str
+) -> None:
+    record = run(job(shop, model), tmp_path)
+    assert record["training"]["way"] == way
+    for name in ("universe", "cases"):
+        assert record["data"][name] == finished[1]["data"][name]
+    assert {row["variant"] for row in record["accuracy"]} == {"all items"}
+
+
+def test_the_protocol_reaches_the_data(shop: Path, tmp_path: Path, finished: tuple[Path, dict[str, Any]]) -> None:
+    masked = run(job(shop, protocol={"max_length": 5, "history": "masked"}), tmp_path / "masked")
+    assert masked["accuracy"] != finished[1]["accuracy"]
+    shorter = run(job(shop, protocol={"max_length": 2}), tmp_path / "shorter")
+    assert shorter["data"]["longest_history"] == 2
+
+
+def test_catalogue_items_enlarge_every_models_universe(tmp_path: Path) -> None:
+    data_path = write_shop(tmp_path / "data")
+    with (data_path / "shop" / "shop.item").open("a", encoding="utf-8") as file:
+        file.write("i99\td9\tc9\tnever sold\n")
+    records = [
+        run(
+            job(data_path, model, protocol={"max_length": 5, "catalogue_items": True}),
+            tmp_path / model,
+        )
+        for model in ("HierSRec", "SASRec")
+    ]
+    assert [record["data"]["n_items"] for record in records] == [11, 11]
+    assert records[0]["data"]["universe"] == records[1]["data"]["universe"]
+
+
+def test_stopped_by_the_clock_is_marked(shop: Path, tmp_path: Path) -> None:
+    record = run(job(shop, limits={"epochs": 2, "seconds": 1e-9}), tmp_path)
+    assert record["status"] == "time limit"
+    assert record["training"]["steps"] == 0
+
+
+def test_candidates_need_an_inner_product(shop: Path, tmp_path: Path) -> None:
+    pop = job(shop, models=[{"model": "SequentialPop", "candidates": True}])
+    with pytest.raises(InputError, match="'SequentialPop' does not score by an inner product"):
+        run(pop, tmp_path)
+
+
+def test_a_model_with_a_trainer_of_its_own_is_refused(shop: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="needs RecBole's S3RecTrainer"):
+        run(job(shop, "S3Rec", settings={**TINY, "train_stage": "pretrain"}), tmp_path)
+
+
+def process(described: Job, folder: Path) -> subprocess.CompletedProcess[str]:
+    folder.mkdir()
+    (folder / "job.json").write_text(json.dumps(described.to_dict()), encoding="utf-8")
+    command = [sys.executable, "-m", "recbole_hiersrec.benchmark.job", str(folder / "job.json"), str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.slow
+def test_a_job_in_its_own_process(shop: Path, tmp_path: Path) -> None:
+    done = process(job(shop, "MarkovChain"), tmp_path / "job")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(path.name for path in (tmp_path / "job").iterdir()) == [
+        "job.json",
+        "model",
+        "ranks.npz",
+        "record.json",
+    ]
+
+
+@pytest.mark.slow
+def test_a_failing_job_leaves_one_line(shop: Path, tmp_path: Path) -> None:
+    described = replace(job(shop), settings={**job(shop).settings, "hidden_sise": 4})
+    done = process(described, tmp_path / "job")
+    assert done.returncode == 1
+    error = (tmp_path / "job" / "error.txt").read_text(encoding="utf-8")
+    assert error.count("\n") == 1
+    assert "hidden_sise" in error
+    assert "hidden_size" in error
+    assert not (tmp_path / "job" / "record.json").exists()

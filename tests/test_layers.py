@@ -1,0 +1,110 @@
+"""Imports point up the list of ARCHITECTURE.md, never down; only the files marked (R) there import RecBole."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "recbole_hiersrec"
+ORDER = (
+    "errors",
+    "resources",
+    "names",
+    "settings",
+    "data.files",
+    "compat",
+    "data.taxonomy",
+    "data.catalogue",
+    "data.dataset",
+    "model",
+    "retrieval",
+    "baselines",
+    "evaluation",
+    "scoring",
+    "checkpoint",
+    "training",
+    "benchmark.parent",
+    "benchmark.store",
+    "benchmark.suite",
+    "benchmark.environment",
+    "benchmark.job",
+    "benchmark.runner",
+    "report",
+    "publish",
+    "cli",
+)
+RECBOLE = ("compat", "data.dataset", "model.hiersrec", "baselines", "training", "benchmark.job")
+TORCH_FREE = (
+    "errors",
+    "resources",
+    "names",
+    "settings",
+    "data.files",
+    "benchmark.parent",
+    "benchmark.store",
+    "benchmark.suite",
+    "benchmark.runner",
+    "report",
+    "publish",
+    "cli",
+)
+MODULES = sorted(
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+    if path.relative_to(PACKAGE).as_posix() not in ("__init__.py",)
+)
+
+
+def matches(module: str, entries: tuple[str, ...]) -> str | None:
+    return next((entry for entry in entries if module == entry or module.startswith(entry + ".")), None)
+
+
+def place(module: str) -> int:
+    entry = matches(module, ORDER)
+    assert entry is not None, f"{module} has no place in the order"
+    return ORDER.index(entry)
+
+
+def imports(module: str) -> set[str]:
+    """Everything a module imports, wherever in its text, as absolute dotted names."""
+    path = PACKAGE / (module.replace(".", "/") + ".py")
+    tree = ast.parse((path if path.exists() else PACKAGE / module.replace(".", "/") / "__init__.py").read_text())
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{module}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return found
+
+
+def is_folder(module: str) -> bool:
+    return any(entry.startswith(module + ".") for entry in ORDER)
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if not is_folder(module)])
+def test_imports_point_up(module: str) -> None:
+    for name in imports(module):
+        inner = name.removeprefix("recbole_hiersrec.")
+        if inner in MODULES and not is_folder(inner):
+            assert place(inner) <= place(module), f"{module} imports {inner}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_marked_files_import_recbole(module: str) -> None:
+    uses = any(name == "recbole" or name.startswith("recbole.") for name in imports(module))
+    assert not uses or matches(module, RECBOLE), f"{module} imports RecBole"
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if matches(module, TORCH_FREE)])
+def test_torch_free_files_import_no_torch(module: str) -> None:
+    heavy = {"torch", "recbole", "faiss"}
+    assert not {name.split(".")[0] for name in imports(module)} & heavy
+
+
+def test_the_lists_name_modules_that_exist() -> None:
+    for entry in (*ORDER, *RECBOLE, *TORCH_FREE):
+        assert any(matches(module, (entry,)) for module in MODULES), entry

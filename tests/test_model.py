@@ -1,0 +1,312 @@
+"""HierSRec: the identity of its score, its losses, and that every setting changes something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from atomic_files import SMALL, write_shop
+from scorer_contract import ScorerContract
+
+from recbole_hiersrec import register
+from recbole_hiersrec.data.catalogue import Catalogue
+from recbole_hiersrec.data.taxonomy import Taxonomy
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.evaluation.scorer import Cases, Scorer, score_kernel
+from recbole_hiersrec.model.loss import NegativeSampler, full_softmax, multi_task, sampled_softmax
+from recbole_hiersrec.model.network import HierSRecNetwork, build_network
+from recbole_hiersrec.settings import HierSRecSettings
+
+register()
+
+from recbole.config import Config  # noqa: E402
+from recbole.data import create_dataset, data_preparation  # noqa: E402
+from recbole.utils import get_model, init_seed  # noqa: E402
+
+N_ITEMS = 30
+
+
+def catalogue(n_items: int = N_ITEMS) -> Catalogue:
+    """Three levels, titles of up to 3 tokens, one more field."""
+    paths = [(f"a{item % 2}", f"b{item % 4}", f"c{item % 12}") for item in range(n_items)]
+    titles = np.zeros((n_items + 1, 3), dtype=np.int64)
+    titles[1:, 0] = 1 + np.arange(n_items) % 5
+    titles[1::2, 1] = 6
+    metadata = np.zeros((n_items + 1, 1), dtype=np.int64)
+    metadata[1:, 0] = np.arange(n_items) % 3
+    tokens = tuple(f"i{item}" for item in range(1, n_items + 1))
+    return Catalogue(tokens, Taxonomy.from_paths(paths, ["a", "b", "c"]), titles, metadata)
+
+
+def network(seed: int = 3, **settings: Any) -> HierSRecNetwork:
+    torch.manual_seed(seed)
+    chosen = HierSRecSettings(hidden_size=8, inner_size=16, initializer_range=0.3, **settings)
+    built = build_network(catalogue(), chosen, max_length=8).eval()
+    for parameter in (built.item_bias, built.level_weight, *built.heads.bias):
+        torch.nn.init.normal_(parameter)  # so that no term of the score is 0
+    return built
+
+
+class NetworkScorer:
+    """A network as a scorer of cases."""
+
+    def __init__(self, cases: Cases, seed: int) -> None:
+        self.cases = cases
+        self.network = network(seed)
+        self.n_items = N_ITEMS
+
+    def batch(self, index: torch.Tensor) -> Any:
+        return self.cases.history[index], self.cases.length[index]
+
+    def queries(self, batch: Any) -> torch.Tensor:
+        history, length = batch
+        states = self.network.states(history)[torch.arange(len(history)), length - 1]
+        return self.network.queries(self.network.heads(states))
+
+    def item_vectors(self) -> torch.Tensor:
+        return self.network.item_vectors()
+
+    def scores(self, batch: Any) -> torch.Tensor:
+        return score_kernel(self.queries(batch), self.item_vectors())
+
+
+class TestNetworkAsScorer(ScorerContract):
+    n_items = N_ITEMS
+
+    def make(self, cases: Cases, seed: int) -> Scorer:
+        return NetworkScorer(cases, seed)
+
+
+@pytest.mark.parametrize("feedback", ["soft", "hard", "none"])
+def test_the_score_is_the_sum_of_its_terms(feedback: str) -> None:
+    """s(i) = z . v_i + sum_m w_m (q_m . u_m[c_m(i)] + b_m[c_m(i)]) + b_i, term by term, item by item."""
+    net = network(category_feedback=feedback)
+    with torch.no_grad():
+        heads = net.heads(torch.randn(4, 8))
+        scores = net.queries(heads) @ net.item_vectors().T
+        weights = F.softplus(net.level_weight)
+        for row in range(4):
+            for item in range(1, N_ITEMS + 1):
+                expected = heads.item_query[row] @ net.items(torch.tensor([item]))[0] + net.item_bias[item]
+                for level in range(3):
+                    category = net.items.item_category[item, level]
+                    expected += weights[level] * (
+                        heads.category_queries[level][row] @ net.heads.category[level].weight[category]
+                        + net.heads.bias[level][category]
+                    )
+                assert scores[row, item] == pytest.approx(float(expected), abs=1e-4)
+    assert (weights > 0).all()
+
+
+def test_one_level_adds_the_log_probability_of_the_category() -> None:
+    """With w = 1, the level's term equals log p(c(i)) up to a constant a query."""
+    net = network()
+    with torch.no_grad():
+        heads = net.heads(torch.randn(4, 8))
+        for level in range(3):
+            categories = net.items.item_category[1:, level]
+            term = heads.category_queries[level] @ net.heads.category[level].weight[categories].T
+            term += net.heads.bias[level][categories]
+            difference = term - heads.category_logits[level].log_softmax(-1)[:, categories]
+            assert (difference.max(1).values - difference.min(1).values).max() < 1e-5
+
+
+def test_chosen_item_vectors_equal_the_table() -> None:
+    net = network()
+    ids = torch.tensor([[0, 7], [30, 1]])
+    with torch.no_grad():
+        assert torch.allclose(net.item_vectors(ids), net.item_vectors()[ids])
+        assert not net.item_vectors()[0].any()
+        table = net.items()
+        assert torch.equal(net.item_vectors(table=table), net.item_vectors())
+        assert torch.allclose(net.states(ids, table), net.states(ids), atol=1e-6)
+
+
+def test_a_state_does_not_see_what_comes_after() -> None:
+    net = network()
+    with torch.no_grad():
+        short, long = torch.tensor([[3, 5, 0, 0]]), torch.tensor([[3, 5, 9, 11]])
+        assert torch.allclose(net.states(short)[:, :2], net.states(long)[:, :2], atol=1e-6)
+
+
+def test_levels_are_fed_what_the_level_above_predicts() -> None:
+    """Turning the coarse prediction round changes the finer levels and the item query, unless nothing is fed."""
+    states = torch.randn(4, 8)
+    for feedback, changes in (("soft", True), ("hard", True), ("none", False)):
+        net = network(category_feedback=feedback)
+        with torch.no_grad():
+            before = net.heads(states)
+            net.heads.bias[0].copy_(torch.tensor([50.0, -50.0]))
+            first = net.heads(states)
+            net.heads.bias[0].copy_(torch.tensor([-50.0, 50.0]))
+            second = net.heads(states)
+        assert (not torch.allclose(first.category_logits[1], second.category_logits[1])) == changes
+        assert (not torch.allclose(first.item_query, second.item_query)) == changes
+        assert before.item_query.shape == (4, 8)
+
+
+def test_hard_feedback_is_the_embedding_of_the_likeliest_category() -> None:
+    net = network(category_feedback="hard")
+    with torch.no_grad():
+        logits = torch.tensor([[0.1, 3.0], [2.0, 1.0]])
+        table = net.heads.category[0].weight
+        assert torch.equal(net.heads._prediction(logits, table), table[torch.tensor([1, 0])])
+
+
+def test_full_softmax_by_hand() -> None:
+    """Two items with scores 0 and log 3: the second has probability 3/4."""
+    items = torch.tensor([[99.0], [0.0], [1.0]])
+    queries = torch.tensor([[np.log(3.0)]])
+    loss = full_softmax(queries.float(), items, torch.tensor([2]))
+    assert loss.item() == pytest.approx(-np.log(3 / 4))
+
+
+def test_sampled_softmax_tends_to_the_full_one() -> None:
+    generator = torch.Generator().manual_seed(5)
+    items = torch.randn(21, 6, generator=generator)
+    queries, targets = torch.randn(40, 6, generator=generator), torch.randint(1, 21, (40,), generator=generator)
+    counts = torch.arange(21) ** 2
+    exact = full_softmax(queries, items, targets)
+    torch.manual_seed(1)
+    for power in (0.0, 0.5, 1.0):
+        ids, expected = NegativeSampler(counts, power, 200_000).sample(torch.device("cpu"))
+        positive = (queries * items[targets]).sum(-1)
+        loss = sampled_softmax(positive, queries @ items[ids].T, ids, targets, expected)
+        assert loss.item() == pytest.approx(exact.item(), abs=0.02)
+
+
+def test_sampled_softmax_leaves_out_the_target_among_the_negatives() -> None:
+    positive, negative = torch.tensor([1.0]), torch.tensor([[5.0, 0.0]])
+    ids, targets, expected = torch.tensor([3, 4]), torch.tensor([3]), torch.tensor([1.0, 2.0])
+    loss = sampled_softmax(positive, negative, ids, targets, expected)
+    assert loss.item() == pytest.approx(-np.log(np.e / (np.e + 0.5)))
+
+
+def test_sampler_draws_by_count_to_the_power() -> None:
+    torch.manual_seed(0)
+    counts = torch.tensor([0, 1, 4, 0])  # the last one counts as seen once
+    ids, expected = NegativeSampler(counts, 0.5, 40_000).sample(torch.device("cpu"))
+    shares = torch.bincount(ids, minlength=4) / 40_000
+    assert shares.tolist() == pytest.approx([0, 0.25, 0.5, 0.25], abs=0.01)
+    assert set(expected.tolist()) == {10_000.0, 20_000.0}
+
+
+def test_multi_task_weighs_each_level() -> None:
+    logits = [torch.tensor([[0.0, np.log(3.0)]]), torch.zeros(1, 4)]
+    loss = multi_task(torch.tensor(2.0), logits, torch.tensor([[1, 2]]), (0.5, 2.0))
+    assert loss.item() == pytest.approx(2 - 0.5 * np.log(3 / 4) + 2 * np.log(4))
+
+
+# --- as a model of RecBole -----------------------------------------------------------------------------------
+
+FIELDS = {"category_fields": ["department", "class"], "title_field": "title", "metadata_fields": ["class"]}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shop(tmp_path_factory.mktemp("data"))
+
+
+def build(shop: Path, **settings: Any) -> tuple[Any, Any]:
+    """(model, one training batch) with a fixed seed."""
+    values = {**SMALL, **FIELDS, "data_path": str(shop), "train_batch_size": 64, **settings}
+    config = Config(model="HierSRec", dataset="shop", config_dict=values)
+    init_seed(7, True)
+    train = data_preparation(config, create_dataset(config))[0]
+    init_seed(7, True)
+    model = get_model("HierSRec")(config, train._dataset)
+    return model, train._dataset.inter_feat
+
+
+def outcome(shop: Path, **settings: Any) -> tuple[float, bytes]:
+    """Training loss and scores, which together show whether a setting changes anything."""
+    model, batch = build(shop, **settings)
+    init_seed(9, True)
+    loss = model.train().calculate_loss(batch)
+    loss.backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter -= parameter.grad
+        return loss.item(), model.eval().full_sort_predict(batch).numpy().tobytes()
+
+
+CHANGES = {
+    "category_fields": ["class"],
+    "title_field": "class",
+    "metadata_fields": [],
+    "title_vocab_size": 50,
+    "title_max_tokens": 1,
+    "use_item_id": False,
+    "hidden_size": 16,
+    "n_layers": 2,
+    "n_heads": 2,
+    "inner_size": 16,
+    "hidden_dropout_prob": 0.6,
+    "attn_dropout_prob": 0.6,
+    "initializer_range": 0.5,
+    "category_feedback": "none",
+    "category_loss_weight": [0.1, 0.9],
+    "loss": "sampled",
+}
+SAMPLED_CHANGES = {"n_negatives": 3, "negative_power": 1.0}
+
+
+@pytest.fixture(scope="module")
+def plain(shop: Path) -> tuple[float, bytes]:
+    return outcome(shop)
+
+
+def test_the_table_of_changes_names_every_setting() -> None:
+    assert set(CHANGES) | set(SAMPLED_CHANGES) == set(HierSRecSettings.model_fields)
+
+
+@pytest.mark.parametrize("key", [key for key in CHANGES if key != "title_vocab_size"])
+def test_every_setting_changes_something(shop: Path, plain: tuple[float, bytes], key: str) -> None:
+    assert outcome(shop, **{key: CHANGES[key]}) != plain
+
+
+def test_title_vocab_size_changes_the_tokens() -> None:
+    """Apart, since the shop's titles have fewer than the smallest vocabulary's 50 tokens."""
+    from recbole_hiersrec.data.catalogue import encode_titles
+
+    titles = [f"{a}{b}{c} {c}{a}" for a in "abcdefgh" for b in "ijklmn" for c in "opqr"]
+    assert encode_titles(titles, 50, 16).max() < encode_titles(titles, 200, 16).max()
+
+
+@pytest.mark.parametrize("key", SAMPLED_CHANGES)
+def test_every_setting_of_the_sampled_loss_changes_something(shop: Path, key: str) -> None:
+    assert outcome(shop, loss="sampled", **{key: SAMPLED_CHANGES[key]}) != outcome(shop, loss="sampled")
+
+
+def test_predict_agrees_with_full_sort(shop: Path) -> None:
+    model, batch = build(shop)
+    model.eval()
+    with torch.no_grad():
+        scores = model.full_sort_predict(batch)
+        chosen = scores.gather(1, batch["item_id"].unsqueeze(1)).squeeze(1)
+        assert torch.allclose(model.predict(batch), chosen, atol=1e-5)
+        assert scores.shape == (len(batch), 11)
+
+
+def test_item_only_model_has_no_category_task(shop: Path) -> None:
+    model, batch = build(shop, category_fields=[], title_field=None, metadata_fields=[])
+    assert model.category_logits(batch) == []
+    assert model.item_vectors().shape == (11, 8 + 1)
+
+
+def test_loss_weights_must_match_the_levels(shop: Path) -> None:
+    with pytest.raises(InputError, match="received 3 numbers, the taxonomy has 2 levels"):
+        build(shop, category_loss_weight=[0.1, 0.2, 0.3])
+
+
+def test_a_plain_data_set_is_refused(shop: Path) -> None:
+    from recbole.data.dataset import SequentialDataset
+
+    config = Config(model="HierSRec", dataset="shop", config_dict={**SMALL, **FIELDS, "data_path": str(shop)})
+    with pytest.raises(InputError, match="needs a HierSRecDataset, received SequentialDataset"):
+        get_model("HierSRec")(config, SequentialDataset(config))

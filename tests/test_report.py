@@ -1,0 +1,317 @@
+"""Report: the same records give the same bytes; what is not sound is not ranked, or not written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_job import make_record
+from fake_suite import make_records
+
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.report import tables
+from recbole_hiersrec.report.figures import model_colours
+from recbole_hiersrec.report.frame import (
+    ACCURACY_COLUMNS,
+    TIMING_COLUMNS,
+    accuracy_frame,
+    table_groups,
+    timing_frame,
+    to_csv,
+)
+from recbole_hiersrec.report.page import render_page, terminal_lines, write_report
+
+Records = list[dict[str, Any]]
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    return make_records(tmp_path)[1]
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(StringIO(text)))
+
+
+def every_table(records: Records) -> list[tables.Table]:
+    lines = tables.entries(records)
+    makers = (
+        tables.leaderboard,
+        tables.all_metrics,
+        tables.candidates,
+        tables.categories,
+        tables.training,
+        tables.speed,
+    )
+    return [make(lines) for make in makers]
+
+
+def stop(record: dict[str, Any]) -> dict[str, Any]:
+    return make_record(
+        record["job"] | {"key": record["key"], "suite": record["suite"]}, "time limit", quality=0.5
+    )
+
+
+def test_csv_columns_and_values(records: Records) -> None:
+    accuracy = to_csv(accuracy_frame(records))
+    assert accuracy.split("\n")[0] == ",".join(ACCURACY_COLUMNS)
+    assert accuracy.split("\n")[0] == (
+        "dataset,protocol,model,variant,seed,candidate_rule,item_fraction,slice,metric,k,value,n_cases,status"
+    )
+    found = [
+        r for r in rows(accuracy) if r["model"] == "SequentialPop" and (r["metric"], r["k"]) == ("NDCG", "10")
+    ]
+    assert found == [
+        {
+            "dataset": "toy",
+            "protocol": "leave-one-out, history unmasked, length 50",
+            "model": "SequentialPop",
+            "variant": "all items",
+            "seed": "2026",
+            "candidate_rule": "",
+            "item_fraction": "",
+            "slice": "all",
+            "metric": "NDCG",
+            "k": "10",
+            "value": "0.0106",
+            "n_cases": "40",
+            "status": "ok",
+        }
+    ]
+    timing = to_csv(timing_frame(records))
+    assert timing.split("\n")[0] == ",".join(TIMING_COLUMNS)
+    assert timing.split("\n")[0] == "dataset,model,variant,seed,stage,threads,quantity,unit,value"
+    training = [r for r in rows(timing) if r["model"] == "HierSRec" and r["stage"] == "training"]
+    assert [(r["quantity"], r["unit"], float(r["value"])) for r in training] == [
+        ("epochs", "", 3.0),
+        ("parameters", "", 1234.0),
+        ("seconds", "s", 71.25),
+        ("steps", "", 30.0),
+        ("stopped by the clock", "", 0.0),
+    ]
+
+
+def test_values_in_csv_are_not_rounded(records: Records) -> None:
+    value = 0.1 + 0.2
+    records[0]["accuracy"][0]["value"] = value
+    assert value in [float(row["value"]) for row in rows(to_csv(accuracy_frame(records)))]
+
+
+def test_order_of_records_changes_no_byte(tmp_path: Path, records: Records) -> None:
+    shuffled = records.copy()
+    random.Random(1).shuffle(shuffled)
+    assert shuffled != records
+    for name, given in (("a", records), ("b", shuffled)):
+        write_report(tmp_path / name, given)
+    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
+    assert [str(file) for file in files] == [
+        "accuracy.csv",
+        "figures/accuracy-toy.png",
+        "figures/candidates-toy.png",
+        "figures/latency-toy.png",
+        "figures/learning-toy.png",
+        "report.md",
+        "timing.csv",
+    ]
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    assert (tmp_path / "a" / "figures" / "latency-toy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_leaderboard_is_sorted_and_names_the_way_of_training(records: Records) -> None:
+    board = tables.leaderboard(tables.entries(records))
+    assert list(board.headers) == ["#", "model", "NDCG@10", "Recall@10", "MRR@10", "training s", "seeds"]
+    assert [row[:3] for row in board.rows] == [
+        ["1", "HierSRec (every position)", "0.0806"],
+        ["2", "SASRecAllPositions (every position)", "0.0606"],
+        ["3", "SequentialPop (counted)", "0.0106"],
+    ]
+    named = make_record(records[1]["job"] | {"name": "SASRec, every position", "key": "k", "suite": "s"})
+    assert tables.label(named) == "SASRec, every position"
+
+
+def test_equal_values_share_a_rank(records: Records) -> None:
+    for record in records[1:]:
+        record["accuracy"] = records[0]["accuracy"]
+    assert [row[0] for row in tables.leaderboard(tables.entries(records)).rows] == ["1", "1", "1"]
+    assert "0.0806, level with SASRecAllPositions" in render_page(records, [], [])
+
+
+def test_several_seeds_give_mean_and_standard_deviation(tmp_path: Path) -> None:
+    records = make_records(tmp_path, seeds=[1, 3], models=["SASRecAllPositions"])[1]
+    row = tables.leaderboard(tables.entries(records)).rows[0]
+    assert row[2] == "0.0602 ± 0.0001"  # .0601 and .0603: mean .0602, standard deviation .0002 / sqrt(2)
+    assert row[-1] == "2"
+    page = render_page(records, [], [])
+    assert "Means ± standard deviations over 2 finished seeds a model, 40 test cases." in page
+    assert "One seed" not in page
+
+
+def test_clock_is_marked_in_every_table_and_never_ranked(records: Records) -> None:
+    records[0] = stop(records[0])  # by far the best value
+    for table in every_table(records):
+        last = [row for row in table.rows if any("HierSRec" in cell for cell in row)]
+        assert last, table.title
+        assert last == list(table.rows)[-len(last) :], table.title
+        assert all("†" in row[0] + row[1] for row in last), table.title
+        assert "† stopped by the clock" in table.text("github"), table.title
+    board = tables.leaderboard(tables.entries(records))
+    assert [row[0] for row in board.rows] == ["1", "2", ""]
+    assert "SASRecAllPositions (every position) has the highest" in render_page(records, [], [])
+    assert "† stopped by the clock" in terminal_lines(records)
+    statuses = {row["model"]: row["status"] for row in rows(to_csv(accuracy_frame(records)))}
+    assert statuses == {"HierSRec": "time limit", "SASRecAllPositions": "ok", "SequentialPop": "ok"}
+    clock = [row for row in rows(to_csv(timing_frame(records))) if row["quantity"] == "stopped by the clock"]
+    assert [(row["model"], row["value"]) for row in clock] == [
+        ("HierSRec", "1.0"),
+        ("SASRecAllPositions", "0.0"),
+        ("SequentialPop", "0.0"),
+    ]
+
+
+def test_clock_of_one_seed_leaves_the_mean_of_the_others(tmp_path: Path) -> None:
+    records = make_records(tmp_path, seeds=[1, 3], models=["SASRecAllPositions"])[1]
+    records[1] = stop(records[1])
+    board = tables.leaderboard(tables.entries(records))
+    assert [row[:3] for row in board.rows] == [
+        ["1", "SASRecAllPositions (every position)", "0.0601"],
+        ["", "SASRecAllPositions (every position) † seed 3", "0.5003"],
+    ]
+
+
+def test_all_stopped_ranks_nothing(records: Records) -> None:
+    page = render_page([stop(record) for record in records], [], [])
+    assert "the clock stopped every job, so nothing is ranked" in page
+
+
+def test_candidates_table(records: Records) -> None:
+    table = tables.candidates(tables.entries(records))
+    assert list(table.rows) == [
+        # .0802 x (.8 + 2f); 30 x .04 = 1.2, at most one item
+        ["HierSRec (every position)", "cells", "0.04", "0.0709", "88.0 %", "1 of 30", "4.0 %", "6.0 %"],
+        ["HierSRec (every position)", "cells", "0.1", "0.0806", "100.0 %", "3 of 30", "10.0 %", "12.0 %"],
+    ]
+
+
+def test_speed_table_compares_with_all_items(records: Records) -> None:
+    table = tables.speed(tables.entries(records))
+    assert [row[1:] for row in table.rows[:2]] == [
+        ["all items", "0.200", "0.100", "0.400", "0.800", "1.200", "4000", "1.00x", "1.00x", "-"],
+        ["candidates@0.04", "0.100", "0.050", "0.200", "0.400", "0.600", "2000", "2.00x", "0.50x", "0.75"],
+    ]
+
+
+def test_candidates_are_timed_under_their_rule_or_the_general_name(records: Records) -> None:
+    assert tables.candidate_variant(records[0], "cells", 0.04) == "candidates@0.04"
+    for row in records[0]["timing"]:
+        row["variant"] = row["variant"].replace("candidates@", "cells@")
+    assert tables.candidate_variant(records[0], "cells", 0.04) == "cells@0.04"
+
+
+def test_category_table_shows_the_majority_share_where_recorded(records: Records) -> None:
+    assert list(tables.categories(tables.entries(records)).rows[0]) == [
+        "HierSRec (every position)",
+        "level 1: class.first",
+        "25.0 %",
+        "-",
+    ]
+    share = records[0]["accuracy"][-1] | {"metric": "MajorityCategory", "value": 0.125}
+    records[0]["accuracy"].append(share)
+    assert tables.categories(tables.entries(records)).rows[0][-1] == "12.5 %"
+
+
+def test_page_says_what_it_rests_on(records: Records) -> None:
+    page = render_page(records, [], ["accuracy-toy.png"])
+    first = page.split("\n\n")[1]
+    assert first.startswith(
+        "**toy**: HierSRec (every position) has the highest NDCG@10 here, 0.0806, before SASRec"
+    )
+    assert "88.0 % at 4 %, 100.0 % at 10 %" in first
+    assert (
+        "One seed (2026) and 40 test cases: small differences may be chance. No significance test was made"
+        in first
+    )
+    for text in (
+        "figures/accuracy-toy.png",
+        "0123abc",
+        "4567def",
+        "abacus",
+        "torch: 2.13.0",
+        "hiersrec bench FILE",
+        "c" * 64,
+    ):
+        assert text in page, text
+    assert "significant" not in page
+
+
+def test_missing_jobs_are_named(tmp_path: Path) -> None:
+    jobs, records = make_records(tmp_path)
+    assert (
+        "**Not in the tables**, because they failed or have not run: toy SequentialPop seed 2026."
+        in render_page(records[:2], jobs[2:], [])
+    )
+    write_report(tmp_path / "out", [], jobs)
+    assert "No job has finished." in (tmp_path / "out" / "report.md").read_text()
+    assert (tmp_path / "out" / "accuracy.csv").read_text() == ",".join(ACCURACY_COLUMNS) + "\n"
+
+
+@pytest.mark.parametrize(("field", "what"), [("universe", "item universe"), ("cases", "test cases")])
+def test_tables_refuse_what_cannot_be_compared(
+    tmp_path: Path, records: Records, field: str, what: str
+) -> None:
+    records[2]["data"][field] = "x" * 64
+    message = f"'HierSRec seed 2026' and 'SequentialPop seed 2026' .* {what} differ .data.{field} "
+    with pytest.raises(InputError, match=message):
+        write_report(tmp_path / "out", records)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match=message):
+        terminal_lines(records)
+
+
+def test_other_protocols_and_data_sets_are_tables_of_their_own(records: Records) -> None:
+    records[1]["job"]["protocol"]["history"] = "masked"
+    records[2]["job"]["dataset"] = "other"
+    for record, cases in zip(records, "abc", strict=True):
+        record["data"]["cases"] = cases * 64
+    assert [(key, len(found)) for key, found in table_groups(records)] == [
+        (("other", "leave-one-out, history unmasked, length 50"), 1),
+        (("toy", "leave-one-out, history masked, length 50"), 1),
+        (("toy", "leave-one-out, history unmasked, length 50"), 1),
+    ]
+
+
+def test_stale_figures_go(tmp_path: Path, records: Records) -> None:
+    write_report(tmp_path, records)
+    write_report(tmp_path, records[2:])
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
+        "accuracy-toy.png",
+        "latency-toy.png",
+        "learning-toy.png",
+    ]
+
+
+def test_model_keeps_its_colour() -> None:
+    assert model_colours(["b", "a", "b"]) == model_colours(["a", "b"])
+    assert len(set(model_colours(["a", "b", "c"]).values())) == 3
+
+
+def test_report_needs_neither_torch_nor_recbole(tmp_path: Path, records: Records) -> None:
+    (tmp_path / "records.json").write_text(json.dumps(records))
+    script = (
+        "import json, sys; from pathlib import Path; from recbole_hiersrec.report.page import write_report\n"
+        "import recbole_hiersrec.benchmark.runner, recbole_hiersrec.publish, recbole_hiersrec.cli\n"
+        "folder = Path(sys.argv[1])\n"
+        "write_report(folder / 'out', json.loads((folder / 'records.json').read_text()))\n"
+        "sys.exit(str([name for name in ('torch', 'recbole', 'faiss') if name in sys.modules]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.strip() == "[]"

@@ -1,0 +1,209 @@
+"""The runner: no job lost, done twice or half written, whatever happens to the runner or a job."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fake_suite import FAKE_COMMAND, make_suite, suite_values
+
+from recbole_hiersrec.benchmark.runner import Outcome, describe_exit, load_jobs, load_record, run_suite
+from recbole_hiersrec.benchmark.store import JobStore
+from recbole_hiersrec.errors import InputError
+
+NAMES = ["HierSRec", "SASRecAllPositions", "SequentialPop"]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Outcome, list[str]]]:
+    """Run the suite of fake jobs with a plan {name: what happens}; returns the outcome and the lines said."""
+    monkeypatch.setenv("FAKE_PLAN", str(tmp_path / "plan.json"))
+    monkeypatch.setenv("FAKE_LOG", str(tmp_path / "starts"))
+
+    def run(**plan: str) -> tuple[Outcome, list[str]]:
+        (tmp_path / "plan.json").write_text(json.dumps(plan))
+        said: list[str] = []
+        suite = make_suite(tmp_path)
+        return run_suite(suite, tmp_path / "runs", command=FAKE_COMMAND, echo=said.append), said
+
+    return run
+
+
+def starts(folder: Path) -> Counter[str]:
+    log = folder / "starts"
+    return Counter(line.split()[0] for line in log.read_text().splitlines()) if log.exists() else Counter()
+
+
+def left_over(folder: Path) -> list[str]:
+    return [path.name for path in (folder / "runs" / "trial" / "jobs").iterdir() if not path.name.isalnum()]
+
+
+def test_runs_all_then_nothing(tmp_path: Path, bench: Callable[..., tuple[Outcome, list[str]]]) -> None:
+    outcome, said = bench()
+    assert [job.name for job in outcome.ran] == NAMES
+    assert said[0] == "[1/3] toy HierSRec seed 2026 ..."
+    assert said[1].startswith("[1/3] toy HierSRec seed 2026: done in ")
+    assert said[1].endswith(" s, NDCG@10 0.0806")
+    again, said = bench()
+    assert [job.name for job in again.done] == NAMES
+    assert not again.ran
+    assert said == [f"[{i}/3] toy {name} seed 2026: already done" for i, name in enumerate(NAMES, start=1)]
+    assert again.records == outcome.records
+    assert set(starts(tmp_path).values()) == {1}
+    assert left_over(tmp_path) == []
+
+
+def test_failed_job_is_reported_and_tried_again(
+    tmp_path: Path, bench: Callable[..., tuple[Outcome, list[str]]]
+) -> None:
+    outcome, said = bench(HierSRec="fail")
+    assert [job.name for job in outcome.ran] == NAMES[1:]
+    (job, error) = outcome.failed[0]
+    log = outcome.store.log(job.key)
+    assert error == f"ValueError: too few sessions (log: {log})"
+    assert "the long story" in log.read_text()
+    assert said[1] == "[1/3] toy HierSRec seed 2026: failed: ValueError: too few sessions"
+    assert not outcome.store.path(job.key).exists()
+    assert left_over(tmp_path) == [log.name]
+    outcome, _ = bench()
+    assert [job.name for job in outcome.ran] == ["HierSRec"]
+    assert [record["job"]["name"] for record in outcome.records] == NAMES
+    assert left_over(tmp_path) == []
+    assert starts(tmp_path) == {"HierSRec": 2, "SASRecAllPositions": 1, "SequentialPop": 1}
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("kill", "killed by SIGKILL, perhaps out of memory"),
+        ("crash", "ended with exit status 3 and no message"),
+        ("no record", r"record\.json is missing"),
+    ],
+)
+def test_job_that_says_nothing(
+    tmp_path: Path, bench: Callable[..., tuple[Outcome, list[str]]], what: str, message: str
+) -> None:
+    outcome, _ = bench(SequentialPop=what)
+    assert len(outcome.failed) == 1
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(outcome.failed[0][1])
+    assert left_over(tmp_path) == [outcome.store.log(outcome.failed[0][0].key).name]
+
+
+def test_exit_descriptions() -> None:
+    assert describe_exit(-11) == "killed by SIGSEGV"
+    assert describe_exit(-15) == "killed by SIGTERM"
+
+
+def test_environment_of_a_job(bench: Callable[..., tuple[Outcome, list[str]]]) -> None:
+    outcome, _ = bench(HierSRec="fail")
+    assert outcome.store.log(outcome.failed[0][0].key).read_text().startswith("threads 1 hash seed 0\n")
+
+
+def test_clock_is_said(bench: Callable[..., tuple[Outcome, list[str]]]) -> None:
+    assert bench(HierSRec="clock")[1][1].endswith(", stopped by the clock")
+
+
+def test_truncated_record_stops_before_any_job(
+    tmp_path: Path, bench: Callable[..., tuple[Outcome, list[str]]]
+) -> None:
+    outcome, _ = bench(HierSRec="fail")
+    record = outcome.store.path(outcome.jobs[1].key) / "record.json"
+    record.write_text(record.read_text()[:100])
+    with pytest.raises(InputError, match="truncated"):
+        bench()
+    assert starts(tmp_path)["HierSRec"] == 1
+
+
+def test_names_are_those_the_suite_gives_now(
+    tmp_path: Path, bench: Callable[..., tuple[Outcome, list[str]]]
+) -> None:
+    bench()
+    models = ["SequentialPop", {"model": "SASRecAllPositions", "name": "mine"}]
+    suite = make_suite(tmp_path, models=models)
+    outcome = run_suite(suite, tmp_path / "runs", command=FAKE_COMMAND, echo=lambda _: None)
+    assert [record["job"]["name"] for record in outcome.records] == ["SequentialPop", "mine"]
+    assert not outcome.ran
+    assert [job.name for job in load_jobs(outcome.store.folder)] == ["SequentialPop", "mine"]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up, "waited too long"
+        time.sleep(0.02)
+
+
+def alive(process_id: int) -> bool:
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def runner(tmp_path: Path, bench: object) -> Callable[[], subprocess.Popen[str]]:
+    """Start the runner as a process of its own, whose second job sleeps."""
+    (tmp_path / "plan.json").write_text(json.dumps({"SASRecAllPositions": "sleep"}))
+    suite_values(tmp_path)
+    script = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); folder = Path(sys.argv[2])\n"
+        "from fake_suite import *; from recbole_hiersrec import cli\n"
+        "from recbole_hiersrec.benchmark import runner, suite\n"
+        "runner.COMMAND = FAKE_COMMAND; suite.load_suite = lambda _: make_suite(folder)\n"
+        "sys.argv = ['hiersrec', 'bench', 'x', '--runs', str(folder / 'runs')]; cli.main()"
+    )
+
+    def start() -> subprocess.Popen[str]:
+        arguments = [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path)]
+        process = subprocess.Popen(
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        wait_for(lambda: starts(tmp_path)["SASRecAllPositions"])
+        return process
+
+    return start
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_runner_loses_only_the_job_under_way(
+    tmp_path: Path,
+    bench: Callable[..., tuple[Outcome, list[str]]],
+    runner: Callable[[], subprocess.Popen[str]],
+    number: int,
+) -> None:
+    process = runner()
+    job_id = int((tmp_path / "starts").read_text().splitlines()[-1].split()[1])
+    os.kill(process.pid, number)
+    process.communicate()
+    wait_for(lambda: not alive(job_id))  # the job ends with its runner
+    store = JobStore(tmp_path / "runs" / "trial")
+    done = [store.is_done(job.key) for job in load_jobs(store.folder)]
+    assert done == [True, False, False]
+    outcome, _ = bench()
+    assert [job.name for job in outcome.done] == NAMES[:1]
+    assert [job.name for job in outcome.ran] == NAMES[1:]
+    assert starts(tmp_path) == {"HierSRec": 1, "SASRecAllPositions": 2, "SequentialPop": 1}
+    assert left_over(tmp_path) == []
+    assert [load_record(store, job) for job in outcome.jobs] == outcome.records
+
+
+def test_ctrl_c_stops_the_job_and_says_so_in_one_line(
+    tmp_path: Path, runner: Callable[[], subprocess.Popen[str]]
+) -> None:
+    process = runner()
+    job_id = int((tmp_path / "starts").read_text().splitlines()[-1].split()[1])
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors.strip() == "hiersrec: stopped; finished jobs are kept, the same command goes on from here"
+    assert not alive(job_id)
+    assert [name for name in left_over(tmp_path) if not name.endswith(".log")] == []

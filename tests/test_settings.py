@@ -1,0 +1,112 @@
+"""Settings: every wrong input is one line that says where, what was received, and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recbole_hiersrec import resources
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.settings import (
+    HierSRecSettings,
+    ProtocolSettings,
+    SuiteSettings,
+    hiersrec_settings,
+    parse,
+    read_yaml,
+)
+
+SUITE = {"name": "s", "datasets": ["ml-100k"], "models": ["SASRec"]}
+
+
+def suite(**changes: Any) -> SuiteSettings:
+    return parse(SuiteSettings, SUITE | changes, "s.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": []}, r"s\.yaml: unknown key 'model'; did you mean 'models'\?"),
+        ({"limits": {"epoch": 3}}, r"unknown key 'limits\.epoch'; did you mean 'epochs'\?.*patience"),
+        ({"datasets": [{"nam": "x", "name": "x"}]}, r"unknown key 'datasets\.0\.nam'; did you mean 'name'\?"),
+        ({"metrics": ["NDGC"]}, r"metrics\.0: .*'NDCG'; received 'NDGC'"),
+        ({"candidates": {"item_fractions": [0.0]}}, r"item_fractions\.0: .*greater than 0; received 0\.0"),
+        (
+            {"candidates": {"item_fractions": [1.5]}},
+            r"item_fractions\.0: .*less than or equal to 1; received 1\.5",
+        ),
+        ({"candidates": {"item_fractions": [0.1, 0.1]}}, r"different numbers in \(0, 1\]"),
+        ({"ks": [0]}, r"ks\.0: .*greater than or equal to 1; received 0"),
+        ({"models": []}, r"models: .*at least 1 item"),
+        ({"models": ["SASRec", "SASRec"]}, r"models: SASRec stands more than once"),
+        ({"seeds": [1, 1]}, r"seeds: 1 stands more than once"),
+        ({"limits": {"seconds": float("inf")}}, r"limits\.seconds: .*finite number; received inf"),
+        ({"name": "../up"}, r"name: .*received '\.\./up'"),
+    ],
+)
+def test_wrong_suite_is_one_line(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        suite(**changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_key_and_not_a_mapping() -> None:
+    with pytest.raises(InputError, match=r"s\.yaml: key 'models' is missing"):
+        parse(SuiteSettings, {"name": "s", "datasets": ["x"]}, "s.yaml")
+    with pytest.raises(InputError, match=r"expected settings as 'key: value', received \['a'\]"):
+        parse(SuiteSettings, ["a"], "s.yaml")
+
+
+def test_short_form_of_models_and_data_sets() -> None:
+    made = suite(models=["SASRec", {"model": "SASRec", "name": "wide"}])
+    assert [(entry.model, entry.name) for entry in made.models] == [("SASRec", None), ("SASRec", "wide")]
+    assert made.datasets[0].data_path == "dataset"
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        suite().threads = 3  # type: ignore[misc]
+
+
+def test_hiersrec_settings_pick_their_own_keys() -> None:
+    made = hiersrec_settings({"category_fields": "class", "learning_rate": 1, "title_field": None}, "x")
+    assert made.category_fields == ("class",)
+    assert made.title_field is None
+    with pytest.raises(InputError, match="n_heads must divide hidden_size; received 3 and 64"):
+        hiersrec_settings({"n_heads": 3}, "x")
+
+
+def test_loss_weights_a_level() -> None:
+    assert HierSRecSettings(category_loss_weight=0.5).loss_weights(2) == (0.5, 0.5)
+    assert HierSRecSettings(category_loss_weight=(0.1, 0.2)).loss_weights(2) == (0.1, 0.2)
+    with pytest.raises(InputError, match="received 2 numbers, the taxonomy has 3 levels"):
+        HierSRecSettings(category_loss_weight=(0.1, 0.2)).loss_weights(3)
+
+
+def test_protocol_label_names_what_differs() -> None:
+    assert ProtocolSettings().label() == "leave-one-out, history unmasked, length 50"
+    other = ProtocolSettings(history="masked", catalogue_items=True, exact_time_order=False, max_length=20)
+    assert other.label() == "leave-one-out, history masked, length 20, catalogue items in, float32 time order"
+
+
+def test_yaml_faults_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.yaml: no such file"):
+        read_yaml(tmp_path / "none.yaml")
+    with pytest.raises(InputError, match="is a folder; expected a YAML file"):
+        read_yaml(tmp_path)
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("name: x\nmodels: [a\n")
+    with pytest.raises(InputError, match=r"bad\.yaml, line \d: not YAML"):
+        read_yaml(bad)
+    bad.write_text("- 1\n")
+    with pytest.raises(InputError, match=r"expected settings as 'key: value', received \[1\]"):
+        read_yaml(bad)
+
+
+def test_every_suite_that_ships_parses() -> None:
+    shipped = sorted(resources.suite("x").parent.glob("*.yaml"))
+    assert "quickstart" in [path.stem for path in shipped]
+    for path in shipped:
+        assert parse(SuiteSettings, read_yaml(path), str(path)).name == path.stem

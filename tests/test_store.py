@@ -1,0 +1,188 @@
+"""The store: done means whole; a damaged record is told, not overwritten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_job import write_result
+from fake_suite import make_records
+
+from recbole_hiersrec.benchmark import store as store_module
+from recbole_hiersrec.benchmark.store import (
+    JobStore,
+    backup_of,
+    recover_folder,
+    replace_folder,
+    writable_folder,
+    write_text,
+)
+from recbole_hiersrec.errors import InputError
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> dict[str, Any]:
+    return make_records(tmp_path)[1][0]
+
+
+def commit(store: JobStore, record: dict[str, Any], key: str) -> None:
+    with store.open():
+        temporary = store.begin(key)
+        write_result(temporary, record)
+        store.commit(temporary, key)
+
+
+def test_commit_then_done_and_loaded(tmp_path: Path, record: dict[str, Any]) -> None:
+    store, key = JobStore(tmp_path / "runs" / "s"), record["key"]
+    assert not store.is_done(key)
+    commit(store, record, key)
+    assert store.is_done(key)
+    assert store.load(key) == record
+    assert sorted(path.name for path in store.path(key).iterdir()) == ["model", "ranks.npz", "record.json"]
+    assert [path.name for path in store.jobs.iterdir()] == [key]
+
+
+def test_job_under_way_is_not_done_and_removed_at_the_next_start(
+    tmp_path: Path, record: dict[str, Any]
+) -> None:
+    store = JobStore(tmp_path)
+    with store.open():
+        temporary = store.begin(record["key"])
+        assert temporary.parent == store.jobs
+        assert temporary.name.startswith(".tmp-")
+        write_result(temporary, record)
+        assert not store.is_done(record["key"])
+    (store.folder / ".tmp-report.md-1").write_text("half")
+    with store.open():
+        assert not list(store.jobs.iterdir())
+        assert not (store.folder / ".tmp-report.md-1").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text[: len(text) // 2], "truncated or not a record"),
+        (lambda text: "", "truncated or not a record"),
+        (lambda text: "[]", "record schema 'list', this version reads 1"),
+        (lambda text: json.dumps(json.loads(text) | {"schema": 9}), "record schema 9, this version reads 1"),
+        (
+            lambda text: json.dumps(json.loads(text) | {"key": "f" * 16}),
+            "is the record of job 'ffffffffffffffff'",
+        ),
+        (
+            lambda text: json.dumps(json.loads(text) | {"accuracy": None}),
+            "section 'accuracy' is missing or not a list",
+        ),
+    ],
+)
+def test_damaged_record_is_one_line_with_a_remedy(
+    tmp_path: Path, record: dict[str, Any], damage: Any, message: str
+) -> None:
+    store, key = JobStore(tmp_path), record["key"]
+    commit(store, record, key)
+    path = store.path(key) / "record.json"
+    path.write_text(damage(path.read_text()))
+    for look in (store.is_done, store.load):
+        with pytest.raises(InputError, match=message) as caught:
+            look(key)
+        assert "\n" not in str(caught.value)
+        assert str(path) in str(caught.value)
+        assert f"delete the folder {store.path(key)} to run this job again" in str(caught.value)
+
+
+def test_ranks_must_be_there_and_whole(tmp_path: Path, record: dict[str, Any]) -> None:
+    store, key = JobStore(tmp_path), record["key"]
+    commit(store, record, key)
+    ranks = store.path(key) / "ranks.npz"
+    ranks.write_bytes(ranks.read_bytes()[:-30])
+    with pytest.raises(InputError, match=r"ranks\.npz is truncated; delete the folder"):
+        store.is_done(key)
+    ranks.unlink()
+    assert not store.is_done(key)
+    commit(store, record, key)  # runs again and takes the place of the incomplete folder
+    assert store.is_done(key)
+
+
+@pytest.mark.parametrize("absent", ["record.json", "ranks.npz"])
+def test_incomplete_result_is_not_committed(tmp_path: Path, record: dict[str, Any], absent: str) -> None:
+    store = JobStore(tmp_path)
+    with store.open():
+        temporary = store.begin(record["key"])
+        write_result(temporary, record)
+        (temporary / absent).unlink()
+        with pytest.raises(InputError, match=f"{absent} is missing"):
+            store.commit(temporary, record["key"])
+    assert not store.path(record["key"]).exists()
+
+
+def test_one_runner_at_a_time(tmp_path: Path) -> None:
+    with (
+        JobStore(tmp_path).open(),
+        pytest.raises(InputError, match="another hiersrec bench is at work here"),
+        JobStore(tmp_path).open(patience=0.1),
+    ):
+        pass
+    with JobStore(tmp_path).open(patience=0.1):
+        pass
+
+
+def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"folder .*file/x cannot be written: Not a directory"):
+        writable_folder(tmp_path / "file" / "x")
+    with pytest.raises(InputError, match=r"cannot write .*absent/a\.csv: No such file"):
+        write_text(tmp_path / "absent" / "a.csv", "x")
+
+
+def test_write_keeps_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.csv"
+    write_text(path, "old")
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store_module.os, "replace", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    assert [found.name for found in tmp_path.iterdir()] == ["a.csv"]
+
+
+def make_folder(path: Path, content: str) -> Path:
+    path.mkdir()
+    (path / "a").write_text(content)
+    return path
+
+
+def test_replace_folder_that_fails_half_way_puts_the_old_one_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, new = make_folder(tmp_path / "target", "old"), make_folder(tmp_path / "new", "new")
+    rename = store_module.os.rename
+
+    def refuse_new(source: Path, goal: Path) -> None:
+        if source == new:
+            raise OSError("no")
+        rename(source, goal)
+
+    monkeypatch.setattr(store_module.os, "rename", refuse_new)
+    with pytest.raises(OSError, match="no"):
+        replace_folder(new, target)
+    assert (target / "a").read_text() == "old"
+    monkeypatch.undo()
+    replace_folder(new, target)
+    assert (target / "a").read_text() == "new"
+    assert not backup_of(target).exists()
+
+
+def test_recover_folder_after_a_kill_between_the_renames(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    make_folder(backup_of(target), "old")
+    recover_folder(target)
+    assert (target / "a").read_text() == "old"
+    make_folder(backup_of(target), "older")
+    recover_folder(target)
+    assert (target / "a").read_text() == "old"
+    assert not backup_of(target).exists()

@@ -1,0 +1,167 @@
+"""Suite -> jobs: order, keys, and what is checked before any job starts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_suite import make_suite, suite_values, write_data
+
+from recbole_hiersrec import resources
+from recbole_hiersrec.benchmark.suite import Job, expand, headline, job_key, load_suite, resolve
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.settings import SuiteSettings, parse
+
+
+def keys(folder: Path, **changes: Any) -> dict[str, str]:
+    return {job.name: job.key for job in expand(make_suite(folder, **changes))}
+
+
+def test_order_is_data_set_model_seed(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    write_data(tmp_path, "second")
+    datasets = [{"name": name, "data_path": str(tmp_path / "dataset")} for name in ("toy", "second")]
+    jobs = expand(make_suite(tmp_path, datasets=datasets, seeds=[2, 1], models=["MarkovChain", "SASRec"]))
+    assert [(job.dataset, job.model, job.seed) for job in jobs] == [
+        (dataset, model, seed)
+        for dataset in ("toy", "second")
+        for model in ("MarkovChain", "SASRec")
+        for seed in (2, 1)
+    ]
+
+
+def test_job_survives_json(tmp_path: Path) -> None:
+    for job in expand(make_suite(tmp_path)):
+        assert Job.from_dict(json.loads(json.dumps(job.to_dict()))) == job
+        assert len(job.key) == 16
+        assert job_key(job.to_dict()) == job.key
+
+
+def test_key_is_the_same_for_the_same_job_wherever_the_data_lies(tmp_path: Path) -> None:
+    here, there = keys(tmp_path / "a"), keys(tmp_path / "b")
+    assert here == there
+    assert keys(tmp_path / "a", name="other", description="x") == here
+    renamed = keys(tmp_path / "a", models=[{"model": "SASRecAllPositions", "name": "My SASRec"}])
+    assert renamed["My SASRec"] == here["SASRecAllPositions"]
+
+
+def test_item_fractions_change_only_models_with_candidates(tmp_path: Path) -> None:
+    before, after = keys(tmp_path), keys(tmp_path, candidates={"item_fractions": [0.5]})
+    assert before["HierSRec"] != after["HierSRec"]
+    assert before["SASRecAllPositions"] == after["SASRecAllPositions"]
+    assert before["SequentialPop"] == after["SequentialPop"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": {"learning_rate": 0.01}},
+        {"seeds": [7]},
+        {"protocol": {"history": "masked"}},
+        {"limits": {"steps": 9}},
+        {"speed": {"repeats": 3}},
+        {"metrics": ["Recall"]},
+        {"ks": [10]},
+        {"threads": 2},
+    ],
+)
+def test_whatever_changes_a_result_changes_every_key(tmp_path: Path, change: dict[str, Any]) -> None:
+    before, after = keys(tmp_path), keys(tmp_path, **change)
+    assert all(before[name] != after[name] for name in before)
+
+
+def test_data_changes_the_key(tmp_path: Path) -> None:
+    before = keys(tmp_path)
+    file = tmp_path / "dataset" / "toy" / "toy.inter"
+    file.write_text(file.read_text() + "99\t1\t1\n")
+    after = keys(tmp_path)
+    assert all(before[name] != after[name] for name in before)
+
+
+def test_later_settings_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind, name in (("model", "SASRec"), ("dataset", "toy")):
+        path = tmp_path / "properties" / kind / f"{name}.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_text("".join(f"{key}: {kind}\n" for key in "abcde"[kind == "dataset" :]))
+    monkeypatch.setattr(resources, "root", lambda: tmp_path)
+    suite = make_suite(
+        tmp_path,
+        settings=dict.fromkeys("cde", "suite"),
+        datasets=[{"name": "toy", "settings": dict.fromkeys("de", "dataset entry")}],
+        models=[{"model": "SASRec", "settings": {"e": "model entry"}}],
+    )
+    assert resolve(suite, suite.datasets[0], suite.models[0]) == {
+        "a": "model",
+        "b": "dataset",
+        "c": "suite",
+        "d": "dataset entry",
+        "e": "model entry",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"models": ["SASRek"]}, "SASRek"),
+        ({"datasets": ["absent"]}, "absent"),
+        ({"ks": [5, 31]}, "ks: received 31, data set 'toy' has 30 items"),
+        ({"speed": {"k": 31}}, r"speed\.k: received 31"),
+        ({"candidates": {"item_fractions": [0.01]}}, "0.01 of the 30 items of 'toy' is less than one item"),
+        (
+            {"models": [{"model": "HierSRec", "settings": {"category_fields": ["clas"]}}]},
+            r"category_fields: .*no column 'clas'; did you mean 'class'\? \(columns: item_id, title, class\)",
+        ),
+        (
+            {"models": [{"model": "HierSRec", "settings": {"title_field": "name"}}]},
+            "title_field: .*no column 'name'",
+        ),
+        (
+            {"models": ["SASRec", {"model": "SASRec", "name": "again"}]},
+            "'SASRec' and 'again' are the same job",
+        ),
+        ({"settings": {"day": __import__("datetime").date(2026, 1, 1)}}, "a value that JSON cannot hold"),
+    ],
+)
+def test_wrong_suites_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        expand(make_suite(tmp_path, **change))
+    assert "\n" not in str(caught.value)
+
+
+def test_smallest_fraction_that_is_one_item_is_allowed(tmp_path: Path) -> None:
+    assert expand(make_suite(tmp_path, candidates={"item_fractions": [1 / 30]}))
+
+
+def test_category_fields_without_item_file(tmp_path: Path) -> None:
+    suite = make_suite(tmp_path)
+    (tmp_path / "dataset" / "toy" / "toy.item").unlink()
+    with pytest.raises(InputError, match=r"'toy' has no \.item file"):
+        expand(suite)
+
+
+def test_load_suite_by_name_and_by_path(tmp_path: Path) -> None:
+    assert load_suite("quickstart") == load_suite(str(resources.suite("quickstart")))
+    with pytest.raises(InputError, match=r"no suite 'quikstart'.*quickstart.*did you mean 'quickstart'\?"):
+        load_suite("quikstart")
+    with pytest.raises(InputError, match=r"no suite '.*none\.yaml'"):
+        load_suite(str(tmp_path / "none.yaml"))
+
+
+def test_headline_is_ndcg_at_10_where_there_is_one() -> None:
+    assert headline(["Recall", "NDCG"], [5, 10, 20]) == ("NDCG", 10)
+    assert headline(["Recall", "MRR"], [5, 20]) == ("Recall", 20)
+
+
+def test_jobs_are_frozen(tmp_path: Path) -> None:
+    job = expand(make_suite(tmp_path))[0]
+    assert replace(job, seed=3).seed == 3
+    with pytest.raises(AttributeError):
+        job.seed = 3  # type: ignore[misc]
+
+
+def test_suite_without_candidates_needs_no_fraction_of_an_item(tmp_path: Path) -> None:
+    values = suite_values(tmp_path, models=["SASRec"], candidates={"item_fractions": [0.001]})
+    assert expand(parse(SuiteSettings, values, "test"))[0].candidates is None

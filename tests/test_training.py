@@ -1,0 +1,246 @@
+"""The trainer: limits, early stopping, what is kept; and checkpoints that are safe to load."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from atomic_files import SMALL, write_shop
+
+from recbole_hiersrec import register
+from recbole_hiersrec.errors import CheckpointError, InputError
+
+register()
+
+from recbole.config import Config  # noqa: E402
+from recbole.data import create_dataset, data_preparation  # noqa: E402
+from recbole.utils import get_model, init_seed  # noqa: E402
+
+from recbole_hiersrec import checkpoint  # noqa: E402
+from recbole_hiersrec.training import HierSRecTrainer, load_data_and_model  # noqa: E402
+
+FIELDS = {"category_fields": ["department", "class"], "title_field": "title"}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shop(tmp_path_factory.mktemp("data"))
+
+
+def trainer(shop: Path, tmp_path: Path, model: str = "HierSRec", **settings: Any) -> tuple[HierSRecTrainer, Any, Any]:
+    values = {
+        **SMALL,
+        **FIELDS,
+        "data_path": str(shop),
+        "checkpoint_dir": str(tmp_path / "saved"),
+        "train_batch_size": 6,  # 12 sessions: two steps an epoch
+        "train_neg_sample_args": None,
+        "epochs": 50,
+        "stopping_step": 50,
+        **settings,
+    }
+    config = Config(model=model, dataset="shop", config_dict=values)
+    init_seed(3, True)
+    parts = data_preparation(config, create_dataset(config))
+    init_seed(3, True)
+    return HierSRecTrainer(config, get_model(model)(config, parts[0]._dataset)), parts[0], parts[1]
+
+
+def scripted(made: HierSRecTrainer, values: list[float]) -> HierSRecTrainer:
+    """Let validation give these values, one an epoch."""
+    given = iter(values)
+    made.validate = lambda _: next(given)  # type: ignore[method-assign]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("limits", "stopped_by", "epochs", "steps"),
+    [
+        ({"epochs": 3}, "epochs", 3, 6),
+        ({"max_steps": 5}, "steps", 3, 5),
+        ({"max_steps": 4}, "steps", 2, 4),
+        ({"epochs": 2, "max_steps": 100}, "epochs", 2, 4),
+    ],
+)
+def test_limits(shop: Path, tmp_path: Path, limits: dict[str, int], stopped_by: str, epochs: int, steps: int) -> None:
+    made, train, valid = trainer(shop, tmp_path, **limits)
+    made.fit(train, valid, saved=False)
+    assert (made.report.stopped_by, made.report.epochs, made.report.steps) == (stopped_by, epochs, steps)
+
+
+def test_the_clock_stops_in_the_middle_of_an_epoch(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, train, valid = trainer(shop, tmp_path, max_seconds=10)
+    now = iter([0.0, 1.0, *[11.0] * 100])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(now))
+    made.fit(train, valid, saved=False)
+    assert made.report.stopped_by == "seconds"
+    assert made.report.steps == 1
+
+
+def test_patience_counts_validations_without_improvement(shop: Path, tmp_path: Path) -> None:
+    made, train, valid = trainer(shop, tmp_path, stopping_step=2)
+    scripted(made, [0.1, 0.3, 0.2, 0.3, 0.9]).fit(train, valid, saved=False)
+    assert made.report.stopped_by == "patience"
+    assert (made.report.epochs, made.report.best_epoch, made.report.best_valid) == (4, 2, 0.3)
+
+
+def test_validation_is_not_rounded(shop: Path, tmp_path: Path) -> None:
+    """RecBole's four digits would call these four values equal."""
+    made, train, valid = trainer(shop, tmp_path, stopping_step=2, epochs=4)
+    scripted(made, [0.10001, 0.10002, 0.10003, 0.10002]).fit(train, valid, saved=False)
+    assert (made.report.best_epoch, made.report.stopped_by) == (3, "epochs")
+
+
+def test_the_best_epoch_is_kept_and_its_first_of_equals(shop: Path, tmp_path: Path) -> None:
+    made, train, valid = trainer(shop, tmp_path, epochs=3)
+    states: list[torch.Tensor] = []
+    made.fit(
+        train,
+        scripted(made, [0.2, 0.2, 0.1]) and valid,
+        saved=False,
+        callback_fn=lambda *_: states.append(made.model.network.item_bias.detach().clone()),
+    )
+    assert made.report.best_epoch == 1
+    assert torch.equal(made.model.network.item_bias, states[0])
+    assert not torch.equal(states[0], states[2])
+
+
+def test_lower_can_be_better(shop: Path, tmp_path: Path) -> None:
+    made, train, valid = trainer(shop, tmp_path, epochs=3)
+    made.valid_metric_bigger = False
+    scripted(made, [0.2, 0.1, 0.3]).fit(train, valid, saved=False)
+    assert (made.report.best_epoch, made.report.best_valid) == (2, 0.1)
+
+
+def test_validation_equals_recboles_evaluation(shop: Path, tmp_path: Path) -> None:
+    for metric in ("NDCG@3", "MRR@3", "Recall@3", "Hit@3", "Precision@3"):
+        made, train, valid = trainer(shop, tmp_path, epochs=2, valid_metric=metric, metrics=[metric[:-2]])
+        best, result = made.fit(train, valid, saved=False)
+        assert best == pytest.approx(result[metric.lower()], abs=1e-6)
+
+
+def test_training_learns(shop: Path, tmp_path: Path) -> None:
+    for model in ("HierSRec", "SASRecAllPositions", "GRU4RecAllPositions"):
+        made, train, valid = trainer(
+            shop, tmp_path, model, epochs=40, embedding_size=8, num_layers=1, learning_rate=0.02
+        )
+        made.fit(train, valid, saved=False)
+        losses = [point["loss"] for point in made.report.curve]
+        assert losses[-1] < 0.7 * losses[0], model
+
+
+def test_without_validation_the_last_epoch_is_kept(shop: Path, tmp_path: Path) -> None:
+    made, train, _ = trainer(shop, tmp_path, epochs=2)
+    assert made.fit(train) == (-1, None)
+    assert (made.report.epochs, made.report.best_epoch) == (2, 0)
+    assert checkpoint.is_checkpoint(Path(made.saved_model_file))
+
+
+def test_counting_models_take_no_step(shop: Path, tmp_path: Path) -> None:
+    made, train, valid = trainer(shop, tmp_path, "MarkovChain")
+    best, _ = made.fit(train, valid, saved=False)
+    assert (made.report.stopped_by, made.report.steps) == ("counted", 0)
+    assert best > 0
+
+
+def test_training_does_not_go_on_from_a_checkpoint(shop: Path, tmp_path: Path) -> None:
+    made, _, _ = trainer(shop, tmp_path)
+    with pytest.raises(InputError, match="no optimiser state"):
+        made.resume_checkpoint("somewhere")
+
+
+# --- checkpoints ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(shop: Path, tmp_path: Path) -> tuple[Path, HierSRecTrainer, Any]:
+    made, train, valid = trainer(shop, tmp_path, epochs=2)
+    made.fit(train, valid)
+    return Path(made.saved_model_file), made, valid
+
+
+def test_a_loaded_model_scores_the_same(saved: tuple[Path, HierSRecTrainer, Any]) -> None:
+    folder, made, valid = saved
+    config, model, dataset, _, _, test_data = load_data_and_model(folder)
+    rows = valid._dataset.inter_feat
+    with torch.no_grad():
+        assert torch.equal(model.eval().full_sort_predict(rows), made.model.eval().full_sort_predict(rows))
+    assert config["model"] == "HierSRec"
+    assert len(test_data._dataset) == 12
+    assert dataset.catalogue.taxonomy.levels == ("department", "class")
+
+
+def test_no_pickle_and_all_parts(saved: tuple[Path, HierSRecTrainer, Any]) -> None:
+    folder = saved[0]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoint.json",
+        "items.json",
+        "taxonomy.npz",
+        "weights.safetensors",
+    ]
+    assert len(json.loads((folder / "items.json").read_text(encoding="utf-8"))) == 10
+    assert not [path for path in folder.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_a_better_epoch_replaces_the_checkpoint(shop: Path, tmp_path: Path) -> None:
+    made, train, valid = trainer(shop, tmp_path, epochs=2)
+    scripted(made, [0.1, 0.2]).fit(train, valid)
+    assert checkpoint.load(Path(made.saved_model_file)).training["best_epoch"] == 2
+
+
+def flip(path: Path) -> None:
+    """Change one byte in the middle."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+DAMAGE = {
+    "weights flipped": (lambda f: flip(f / "weights.safetensors"), "weights.safetensors is damaged"),
+    "tokens cut": (lambda f: (f / "items.json").write_text('["a', encoding="utf-8"), "items.json is damaged"),
+    "taxonomy gone": (lambda f: (f / "taxonomy.npz").unlink(), "taxonomy.npz is missing"),
+    "head cut": (lambda f: (f / "checkpoint.json").write_text('{"format":', encoding="utf-8"), "damaged"),
+    "head gone": (lambda f: (f / "checkpoint.json").unlink(), "not a checkpoint of recbole_hiersrec"),
+    "foreign": (lambda f: (f / "checkpoint.json").write_text('{"a": 1}', encoding="utf-8"), "format is not"),
+    "empty": (lambda f: (f / "checkpoint.json").write_bytes(b""), "damaged"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damaged_and_foreign_checkpoints(saved: tuple[Path, HierSRecTrainer, Any], case: str) -> None:
+    damage, message = DAMAGE[case]
+    damage(saved[0])
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load(saved[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 99}, "version 99; this release reads 1"),
+        ({"sha256": {"../../etc/passwd": "0"}}, "lists the files"),
+    ],
+)
+def test_other_version_and_foreign_files(
+    saved: tuple[Path, HierSRecTrainer, Any], change: dict[str, Any], message: str
+) -> None:
+    path = saved[0] / "checkpoint.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load(saved[0])
+
+
+def test_another_catalogue_is_refused(tmp_path: Path) -> None:
+    data_path = write_shop(tmp_path / "data")
+    made, train, valid = trainer(data_path, tmp_path, epochs=1)
+    made.fit(train, valid)
+    with (data_path / "shop" / "shop.inter").open("a", encoding="utf-8") as file:
+        file.write("u0\tnew\t900000\n")
+    with pytest.raises(CheckpointError, match="made for 10 items of shop; the data set now has 11"):
+        load_data_and_model(made.saved_model_file)
