@@ -1,7 +1,7 @@
 """A job without torch: the command line of the real one, plausible records, and faults on demand.
 
-Environment: FAKE_PLAN, a JSON file {model name: "ok" | "fail" | "crash" | "kill" | "sleep" | "no record" |
-"clock"}; FAKE_LOG, a file that gets one line "<name> <process id>" a start.
+Environment: FAKE_PLAN, a JSON file {model name: what happens}, one of ok, fail, crash, kill, clock, no record,
+sleep, deaf (sleeps and does not watch its runner); FAKE_LOG, a file that gets "<name> <process id>" a start.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import time
 import zipfile
 from pathlib import Path
 from typing import Any
+
+from recbole_hiersrec.benchmark.parent import exit_with_parent
 
 WAYS = {"SequentialPop": "counted", "MarkovChain": "counted", "SASRec": "prefix rows"}
 QUALITY = {
@@ -127,7 +129,9 @@ def _main(job_path: Path, folder: Path) -> int:
         return 3
     if todo == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    if todo == "sleep":
+    if todo != "deaf":
+        exit_with_parent()
+    if todo in ("sleep", "deaf"):
         time.sleep(60)
     if todo != "no record":
         write_result(folder, make_record(job, "time limit" if todo == "clock" else "ok"))
@@ -135,7 +139,4 @@ def _main(job_path: Path, folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    from recbole_hiersrec.benchmark.parent import exit_with_parent
-
-    exit_with_parent()
     sys.exit(_main(Path(sys.argv[1]), Path(sys.argv[2])))

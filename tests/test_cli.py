@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import Result
 from fake_suite import FAKE_COMMAND, suite_values, write_data
 from typer.testing import CliRunner
 
@@ -149,7 +148,7 @@ def test_bad_input_is_one_line_and_status_2(
     assert content(tmp_path) == before
 
 
-def check_one_line(result: Result, *expected: str) -> None:
+def check_one_line(result: Any, *expected: str) -> None:
     assert result.exit_code == 2, result.output
     assert result.stderr.startswith("hiersrec: error: ")
     assert result.stderr.count("\n") == 1, result.stderr

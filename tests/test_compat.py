@@ -335,6 +335,14 @@ def test_modules_are_not_stored_twice(settings: dict[str, Any]) -> None:
     assert torch.equal(scores(loaded[1], loaded[5]), scores(model, test_data))
 
 
+def test_other_parameters_are_stored_and_loaded(settings: dict[str, Any]) -> None:
+    trainer, model, test_data = train("Pop", settings)
+    loaded = load_data_and_model(trainer.saved_model_file)
+    assert model.item_cnt.sum() > 0
+    assert torch.equal(loaded[1].item_cnt, model.item_cnt)
+    assert torch.equal(scores(loaded[1], loaded[5]), scores(model, test_data))
+
+
 def test_pre_training_is_stored_safely(settings: dict[str, Any], tmp_path: Path) -> None:
     trainer, model, _ = train("SASRec", settings)
     path = str(tmp_path / "pre.pth")

@@ -150,9 +150,8 @@ def alive(process_id: int) -> bool:
 
 
 @pytest.fixture
-def runner(tmp_path: Path, bench: object) -> Callable[[], subprocess.Popen[str]]:
+def runner(tmp_path: Path, bench: object) -> Callable[..., subprocess.Popen[str]]:
     """Start the runner as a process of its own, whose second job sleeps."""
-    (tmp_path / "plan.json").write_text(json.dumps({"SASRecAllPositions": "sleep"}))
     suite_values(tmp_path)
     script = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); folder = Path(sys.argv[2])\n"
@@ -162,7 +161,8 @@ def runner(tmp_path: Path, bench: object) -> Callable[[], subprocess.Popen[str]]
         "sys.argv = ['hiersrec', 'bench', 'x', '--runs', str(folder / 'runs')]; cli.main()"
     )
 
-    def start() -> subprocess.Popen[str]:
+    def start(what: str = "sleep") -> subprocess.Popen[str]:
+        (tmp_path / "plan.json").write_text(json.dumps({"SASRecAllPositions": what}))
         arguments = [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path)]
         process = subprocess.Popen(
             arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -177,13 +177,13 @@ def runner(tmp_path: Path, bench: object) -> Callable[[], subprocess.Popen[str]]
 def test_killed_runner_loses_only_the_job_under_way(
     tmp_path: Path,
     bench: Callable[..., tuple[Outcome, list[str]]],
-    runner: Callable[[], subprocess.Popen[str]],
+    runner: Callable[..., subprocess.Popen[str]],
     number: int,
 ) -> None:
     process = runner()
     job_id = int((tmp_path / "starts").read_text().splitlines()[-1].split()[1])
     os.kill(process.pid, number)
-    process.communicate()
+    process.wait()  # not communicate(): the job holds the pipe too
     wait_for(lambda: not alive(job_id))  # the job ends with its runner
     store = JobStore(tmp_path / "runs" / "trial")
     done = [store.is_done(job.key) for job in load_jobs(store.folder)]
@@ -197,9 +197,9 @@ def test_killed_runner_loses_only_the_job_under_way(
 
 
 def test_ctrl_c_stops_the_job_and_says_so_in_one_line(
-    tmp_path: Path, runner: Callable[[], subprocess.Popen[str]]
+    tmp_path: Path, runner: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    process = runner()
+    process = runner("deaf")
     job_id = int((tmp_path / "starts").read_text().splitlines()[-1].split()[1])
     os.kill(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=20)

@@ -106,9 +106,9 @@ def test_measure_leaves_out_the_warm_up():
 
 
 def test_measure_returns_one_time_a_call():
-    pauses = iter([0.02, 0.0, 0.02])
+    pauses = iter([0.05, 0.0, 0.05])
     seconds = measure(lambda: time.sleep(next(pauses)), warmup=0, repeats=3).seconds
-    assert min(seconds[0], seconds[2]) >= 0.02 > seconds[1]
+    assert min(seconds[0], seconds[2]) >= 0.05 > seconds[1]
 
 
 def test_rows_of_an_inner_product_scorer():
@@ -144,7 +144,7 @@ def test_stages_make_up_the_total_and_each_holds_its_own_time():
     assert latency["retrieval"] >= 8
     assert latency["top-k"] >= 16
     assert latency["encoder"] < latency["retrieval"] < latency["top-k"]
-    assert value(rows, "c", "total", "latency median") == pytest.approx(sum(latency.values()), rel=0.1)
+    assert value(rows, "c", "total", "latency median") == pytest.approx(sum(latency.values()), rel=0.25)
     assert value(rows, "c", "total", "throughput") <= 8 / 0.028
     assert value(rows, "c", "total", "latency p95") >= value(rows, "c", "total", "latency median")
     assert value(rows, "all items", "encoder", "latency median") >= 4
@@ -152,10 +152,10 @@ def test_stages_make_up_the_total_and_each_holds_its_own_time():
 
 def test_warm_up_rounds_are_not_counted():
     scorer = QueryScorer()
-    pauses = iter([0.03, 0.03, *[0] * 4] * 2)  # single queries, then batches
+    pauses = iter([*[0.03] * 5, *[0] * 3] * 2)  # single queries, then batches
     scorer.queries = lambda batch: time.sleep(next(pauses)) or torch.ones(len(batch), 4)
-    rows = time_scorer(scorer, 10, SETTINGS, {}, threads=1)
-    assert value(rows, "all items", "encoder", "latency p95") < 20
+    rows = time_scorer(scorer, 10, SpeedSettings(k=5, batch_size=8, repeats=3, warmup=5), {}, threads=1)
+    assert value(rows, "all items", "encoder", "latency median") < 20
     assert next(pauses, None) is None  # warm-up and repeats, twice
 
 

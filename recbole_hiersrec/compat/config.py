@@ -44,19 +44,11 @@ def _with_our_files(original: Callable[..., Any]) -> Callable[..., Any]:
         if path.name == "overall.yaml":
             self.internal_config_dict["metric_decimal_place"] = METRIC_DECIMALS
             _update_from(original, self, resources.model_defaults(self.model))
-        elif _is_last_dataset_file(path, self.dataset):
+        elif path.parent.name == "dataset":  # sample.yaml, then the data set's own where RecBole has one
             _update_from(original, self, resources.dataset_defaults(self.dataset))
         return loaded
 
     return update
-
-
-def _is_last_dataset_file(path: Path, dataset: str) -> bool:
-    """RecBole reads ``sample.yaml`` for every data set, and the data set's own file only where it has one."""
-    if path.parent.name != "dataset":
-        return False
-    own = path.with_name(f"{dataset}.yaml")
-    return path.name == own.name or (path.name == "sample.yaml" and not own.is_file())
 
 
 def _update_from(original: Callable[..., Any], config: Any, path: Path) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from recbole_hiersrec.errors import InputError
 
 _ITERATIONS = 10  # of k-means
-_DEPTH = 6  # k-means splits in a row; what is still too large then (identical vectors, say) is cut into equal parts
+_DEPTH = 6  # k-means splits in a row; what is too large even then (identical vectors, say) is cut evenly
 
 
 @dataclass(frozen=True)
