@@ -95,7 +95,9 @@ def load(folder: Path) -> Checkpoint:
         if not path.is_file():
             raise CheckpointError(f"checkpoint {folder}: {name} is missing")
         if _sha256(path) != expected:
-            raise CheckpointError(f"checkpoint {folder}: {name} is damaged (its SHA-256 is not the recorded one)")
+            raise CheckpointError(
+                f"checkpoint {folder}: {name} is damaged (its SHA-256 is not the recorded one)"
+            )
     try:
         state = load_file(folder / _WEIGHTS)
         tokens = json.loads((folder / _ITEMS).read_text(encoding="utf-8"))
@@ -123,7 +125,9 @@ def _read_head(folder: Path) -> dict[str, Any]:
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of recbole_hiersrec (format is not '{FORMAT}')")
     if head.get("version") != VERSION:
-        raise CheckpointError(f"{path}: checkpoint version {head.get('version')!r}; this release reads {VERSION}")
+        raise CheckpointError(
+            f"{path}: checkpoint version {head.get('version')!r}; this release reads {VERSION}"
+        )
     required = {"model", "dataset", "config", "training", "sha256"}
     if missing := sorted(required - head.keys()):
         raise CheckpointError(f"{path}: damaged: {', '.join(missing)} missing")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 
 class HierSRecError(Exception):
@@ -20,6 +20,11 @@ class CheckpointError(InputError):
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest allowed name, ignoring case, or an empty string."""
+    wanted = str(name).lower()
     by_lower = {candidate.lower(): candidate for candidate in allowed}
-    match = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.6)
-    return f"; did you mean '{by_lower[match[0]]}'?" if match else ""
+    matches = get_close_matches(wanted, by_lower, n=3, cutoff=0.6)
+    if not matches:
+        return ""
+    # Of equally close names the one that begins alike: 'seed' means 'seeds' rather than 'speed'.
+    best = max(matches, key=lambda m: (SequenceMatcher(None, m, wanted).ratio(), m.startswith(wanted[:2])))
+    return f"; did you mean '{by_lower[best]}'?"

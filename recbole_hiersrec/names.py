@@ -12,11 +12,8 @@ from typing import Any
 from recbole_hiersrec.errors import HierSRecError, InputError, nearest
 
 RECBOLE_VERSION = "1.2.1"
-INSTALL = (
-    f"pip install --no-deps recbole=={RECBOLE_VERSION} && pip install colorlog==4.7.2 colorama==0.4.4 "
-    "texttable thop tensorboard scikit-learn psutil setuptools"
-)
-"""RecBole without ray, which has no wheel for Python >= 3.12."""
+INSTALL = f"pip install --no-deps recbole=={RECBOLE_VERSION}"
+"""RecBole without ray, which has no wheel for Python >= 3.12; what else it needs, this package requires there."""
 
 MODELS = {
     "HierSRec": "recbole_hiersrec.model.hiersrec",

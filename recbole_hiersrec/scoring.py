@@ -64,7 +64,9 @@ def scorer_of(model: Any, dataset: Any) -> Scorer:
 def cases_of(dataset: Any) -> Cases:
     """The rows of a validation or test part: history, length and target."""
     rows = dataset.inter_feat
-    return Cases(rows[dataset.item_id_list_field], rows[dataset.item_list_length_field], rows[dataset.iid_field])
+    return Cases(
+        rows[dataset.item_id_list_field], rows[dataset.item_list_length_field], rows[dataset.iid_field]
+    )
 
 
 def tokens_of(dataset: Any) -> list[str]:

@@ -6,6 +6,7 @@ what was received, what is allowed, and which name is nearest.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -34,10 +35,13 @@ class HierSRecSettings(Settings):
     """HierSRec itself (arXiv 2309.06533). The keys are read from RecBole's flat configuration."""
 
     category_fields: tuple[str, ...] = Field(
-        (), description="Columns of the .item file, coarse to fine: a token column is one level, a token_seq "
-        "column two (its first entry, then the whole entry). Empty: no category task, an item-only model."
+        (),
+        description="Columns of the .item file, coarse to fine: a token column is one level, a token_seq "
+        "column two (its first entry, then the whole entry). Empty: no category task, an item-only model.",
     )
-    title_field: str | None = Field(None, description="Text column of the .item file; BPE tokens, mean-pooled.")
+    title_field: str | None = Field(
+        None, description="Text column of the .item file; BPE tokens, mean-pooled."
+    )
     metadata_fields: tuple[str, ...] = Field((), description="Further token columns, one embedding each.")
     title_vocab_size: Annotated[int, Field(ge=50, le=100_000)] = Field(
         1000, description="Size of the BPE vocabulary trained on the catalogue's titles."
@@ -52,13 +56,16 @@ class HierSRecSettings(Settings):
     attn_dropout_prob: Probability = Field(0.3, description="Dropout on attention weights.")
     initializer_range: Annotated[float, Field(gt=0)] = Field(0.02, description="Standard deviation at start.")
     category_feedback: Literal["soft", "hard", "none"] = Field(
-        "soft", description="What a category prediction passes on to finer levels and to the item query: the "
-        "expected category embedding, that of the likeliest category, or nothing (flat multi-task)."
+        "soft",
+        description="What a category prediction passes on to finer levels and to the item query: the "
+        "expected category embedding, that of the likeliest category, or nothing (flat multi-task).",
     )
     category_loss_weight: NonNegative | tuple[NonNegative, ...] = Field(
         0.2, description="Weight of each level's cross-entropy: one number for all levels, or one a level."
     )
-    loss: Literal["full", "sampled"] = Field("full", description="Softmax over all items, or sampled with logQ.")
+    loss: Literal["full", "sampled"] = Field(
+        "full", description="Softmax over all items, or sampled with logQ."
+    )
     n_negatives: PositiveInt = Field(1024, description="Shared negatives a batch when loss is 'sampled'.")
     negative_power: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="Negatives are drawn with probability proportional to count^power: 0 uniform."
@@ -67,7 +74,9 @@ class HierSRecSettings(Settings):
     @model_validator(mode="after")
     def _heads_divide(self) -> HierSRecSettings:
         if self.hidden_size % self.n_heads:
-            raise ValueError(f"n_heads must divide hidden_size; received {self.n_heads} and {self.hidden_size}")
+            raise ValueError(
+                f"n_heads must divide hidden_size; received {self.n_heads} and {self.hidden_size}"
+            )
         return self
 
     def loss_weights(self, n_levels: int) -> tuple[float, ...]:
@@ -91,7 +100,9 @@ class ProtocolSettings(Settings):
     history: Literal["unmasked", "masked"] = Field(
         "unmasked", description="Whether items already in the session are ranked (RecBole's rule: they are)."
     )
-    max_length: Annotated[int, Field(ge=2)] = Field(50, description="Session items a model sees, the last ones.")
+    max_length: Annotated[int, Field(ge=2)] = Field(
+        50, description="Session items a model sees, the last ones."
+    )
     catalogue_items: bool = Field(
         False, description="Whether items that occur only in the .item file belong to the item universe."
     )
@@ -121,14 +132,16 @@ class LimitSettings(Settings):
 class CandidateSettings(Settings):
     """Candidate-item evaluation of models that score by an inner product."""
 
-    rules: tuple[Literal["cells"], ...] = ("cells",)
-    item_fractions: tuple[Fraction, ...] = (0.01, 0.02, 0.04, 0.08)
+    rules: tuple[Literal["cells", "k-means"], ...] = Field(
+        ("cells",), min_length=1, description="cells: finest categories, cut by k-means; k-means: it alone."
+    )
+    item_fractions: tuple[Fraction, ...] = Field((0.01, 0.02, 0.04, 0.08), min_length=1)
 
-    @field_validator("item_fractions")
+    @field_validator("item_fractions", "rules")
     @classmethod
-    def _not_empty_unique(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if not value or len(set(value)) != len(value):
-            raise ValueError("item_fractions must be a list of different numbers in (0, 1]")
+    def _unique(cls, value: tuple[Any, ...], info: Any) -> tuple[Any, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"each entry once; received {list(value)}")
         return value
 
 
@@ -197,6 +210,14 @@ class SuiteSettings(Settings):
         return self
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 as PyYAML reads it, and in addition 1e-3 is a number, as in RecBole's files."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
 S = TypeVar("S", bound=Settings)
 
 
@@ -227,7 +248,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""

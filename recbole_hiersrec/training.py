@@ -136,7 +136,9 @@ class HierSRecTrainer(Trainer):
                 bar.set_description(f"epoch {report.epochs}")
                 shown = {} if loss is None else {"loss": f"{loss:.4f}"}
                 if report.best_valid is not None:
-                    shown[report.valid_metric] = f"{report.curve[-1]['valid']:.4f} (best {report.best_valid:.4f})"
+                    shown[report.valid_metric] = (
+                        f"{report.curve[-1]['valid']:.4f} (best {report.best_valid:.4f})"
+                    )
                 bar.set_postfix(shown)
                 report.stopped_by = report.stopped_by or self._limit()
 
@@ -164,7 +166,9 @@ class HierSRecTrainer(Trainer):
         best = report.best_valid
         if best is None or (value > best if self.valid_metric_bigger else value < best):
             report.best_valid, report.best_epoch, self.cur_step = value, report.epochs, 0
-            self._best_state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+            self._best_state = {
+                name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()
+            }
             if saved:
                 self._save_checkpoint(report.epochs, verbose=verbose)
         else:
@@ -195,7 +199,11 @@ class HierSRecTrainer(Trainer):
         return float(METRICS[known[name.lower()]](ranks.all, int(k)).mean())
 
     def evaluate(
-        self, eval_data: Any, load_best_model: bool = True, model_file: Any = None, show_progress: bool = False
+        self,
+        eval_data: Any,
+        load_best_model: bool = True,
+        model_file: Any = None,
+        show_progress: bool = False,
     ) -> Any:
         """RecBole's evaluation; the best model is read from a safe checkpoint folder."""
         if load_best_model:
@@ -204,7 +212,9 @@ class HierSRecTrainer(Trainer):
 
     def resume_checkpoint(self, resume_file: Any) -> None:
         """Not offered: a checkpoint holds no state of the optimiser."""
-        raise InputError(f"{resume_file}: training cannot go on from it; a checkpoint holds no optimiser state")
+        raise InputError(
+            f"{resume_file}: training cannot go on from it; a checkpoint holds no optimiser state"
+        )
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         folder = Path(kwargs.get("saved_model_file", self.saved_model_file))

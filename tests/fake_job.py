@@ -35,7 +35,7 @@ def make_record(job: dict[str, Any], status: str = "ok", quality: float | None =
     variants = ["all items"]
     if job["candidates"]:
         for f in job["candidates"]["item_fractions"]:
-            variants.append(f"candidates@{f:g}")
+            variants.append(f"cells@{f:g}")
             at = {"variant": "candidates", "candidate_rule": "cells", "item_fraction": f}
             kept = min(1.0, 0.8 + 2 * f)
             accuracy += [_row(m, k, kept * level * k / 10) | at for m in job["metrics"] for k in job["ks"]]
@@ -62,7 +62,7 @@ def make_record(job: dict[str, Any], status: str = "ok", quality: float | None =
         )
     ]
     if job["candidates"]:
-        index = {"variant": "candidates", "stage": "index", "threads": job["threads"]}
+        index = {"variant": "cells", "stage": "index", "threads": job["threads"]}
         timing.append(index | {"quantity": "build", "unit": "s", "value": 0.75})
     shown = ("dataset", "model", "name", "seed", "protocol", "limits", "settings", "candidates", "speed")
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def test_sequential_pop_counts_training_interactions(shop: Path, length: int) ->
 def test_markov_chain_counts_what_followed(shop: Path, length: int) -> None:
     model, train, test = build(shop, "MarkovChain", MAX_ITEM_LIST_LENGTH=length)
     trained = sessions(shop)
-    follows = Counter(pair for session in trained for pair in zip(session, session[1:], strict=False))
+    follows = Counter(pair for session in trained for pair in pairwise(session))
     counts = Counter(item for session in trained for item in session)
     total = sum(counts.values())
     tokens = train.field2id_token["item_id"]

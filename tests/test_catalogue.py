@@ -44,7 +44,9 @@ def test_rows_are_joined_by_token_in_id_order(path: Path) -> None:
 
 
 def test_an_item_without_a_row_is_unknown(path: Path) -> None:
-    settings = HierSRecSettings(category_fields=("class",), title_field="title", metadata_fields=("department",))
+    settings = HierSRecSettings(
+        category_fields=("class",), title_field="title", metadata_fields=("department",)
+    )
     catalogue = read_catalogue(path, ["i1", "new"], settings)
     assert catalogue.taxonomy is not None
     assert catalogue.taxonomy.labels[0][catalogue.taxonomy.item_category[2, 0]] == ("(unknown)",)

@@ -27,7 +27,10 @@ from recbole_hiersrec.data.dataset import HierSRecDataset, covering_rows  # noqa
 COLUMNS = {
     "interactions": None,
     "with the catalogue's ids": {"inter": "*", "item": ["item_id"]},
-    "with categories": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "department", "class"]},
+    "with categories": {
+        "inter": ["user_id", "item_id", "timestamp"],
+        "item": ["item_id", "department", "class"],
+    },
 }
 
 
@@ -41,7 +44,12 @@ def digest(dataset: Any) -> str:
     """Hash of a part: ids, tokens, rows, in order."""
     rows = dataset.inter_feat
     sha = hashlib.sha256(repr(list(dataset.field2id_token[dataset.iid_field])).encode())
-    for field in (dataset.uid_field, dataset.item_id_list_field, dataset.item_list_length_field, dataset.iid_field):
+    for field in (
+        dataset.uid_field,
+        dataset.item_id_list_field,
+        dataset.item_list_length_field,
+        dataset.iid_field,
+    ):
         sha.update(rows[field].numpy().tobytes())
     return sha.hexdigest() + f" {dataset.item_num}"
 
@@ -94,7 +102,11 @@ def test_every_training_target_is_covered_once(shop: Path, length: int) -> None:
     theirs = parts("SASRec", shop, MAX_ITEM_LIST_LENGTH=length)[0]
     ours = parts("HierSRec", shop, MAX_ITEM_LIST_LENGTH=length)[0]
     wanted = Counter(
-        zip(theirs.inter_feat[theirs.uid_field].tolist(), theirs.inter_feat[theirs.iid_field].tolist(), strict=True)
+        zip(
+            theirs.inter_feat[theirs.uid_field].tolist(),
+            theirs.inter_feat[theirs.iid_field].tolist(),
+            strict=True,
+        )
     )
     assert covered(ours) == wanted
     assert len(ours) <= len(theirs)
@@ -128,5 +140,7 @@ def test_rows_that_are_no_prefixes_are_all_kept() -> None:
 
 
 def test_labels_are_the_items_that_follow() -> None:
-    labels = next_items(torch.tensor([[4, 5, 6, 0], [7, 0, 0, 0]]), torch.tensor([3, 1]), torch.tensor([9, 8]))
+    labels = next_items(
+        torch.tensor([[4, 5, 6, 0], [7, 0, 0, 0]]), torch.tensor([3, 1]), torch.tensor([9, 8])
+    )
     assert labels.tolist() == [[5, 6, 9, 0], [8, 0, 0, 0]]

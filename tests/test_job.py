@@ -46,7 +46,7 @@ def job(data_path: Path, model: str = "HierSRec", **changes: Any) -> Job:
         "limits": {"epochs": 2},
         "settings": {**TINY, "category_fields": ["department", "class"], "title_field": "title"},
         "ks": [1, 3],
-        "candidates": {"item_fractions": [0.5, 1.0]},
+        "candidates": {"rules": ["cells", "k-means"], "item_fractions": [0.5, 1.0]},
         "speed": {"k": 3, "batch_size": 4, "repeats": 2, "warmup": 1},
         "threads": 1,
     }
@@ -91,6 +91,7 @@ def test_accuracy_follows_from_the_ranks(finished: tuple[Path, dict[str, Any]]) 
 def test_all_items_as_candidates_give_the_same_ranks(finished: tuple[Path, dict[str, Any]]) -> None:
     with np.load(finished[0] / "ranks.npz") as file:
         assert np.array_equal(file["cells@1"], file["all"])
+        assert np.array_equal(file["k-means@1"], file["all"])
         assert (file["scored cells@1"] == 10).all()
         assert (file["scored cells@0.5"] <= 5).all()
         assert (file["cells@0.5"] <= file["all"]).all() or np.isinf(file["cells@0.5"]).any()
@@ -157,7 +158,9 @@ def test_other_models_share_universe_and_cases(
     assert {row["variant"] for row in record["accuracy"]} == {"all items"}
 
 
-def test_the_protocol_reaches_the_data(shop: Path, tmp_path: Path, finished: tuple[Path, dict[str, Any]]) -> None:
+def test_the_protocol_reaches_the_data(
+    shop: Path, tmp_path: Path, finished: tuple[Path, dict[str, Any]]
+) -> None:
     masked = run(job(shop, protocol={"max_length": 5, "history": "masked"}), tmp_path / "masked")
     assert masked["accuracy"] != finished[1]["accuracy"]
     shorter = run(job(shop, protocol={"max_length": 2}), tmp_path / "shorter")
@@ -191,6 +194,11 @@ def test_candidates_need_an_inner_product(shop: Path, tmp_path: Path) -> None:
         run(pop, tmp_path)
 
 
+def test_cells_need_categories(shop: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the rule cells needs category_fields; without them use k-means"):
+        run(job(shop, settings=TINY), tmp_path)
+
+
 def test_a_model_with_a_trainer_of_its_own_is_refused(shop: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="needs RecBole's S3RecTrainer"):
         run(job(shop, "S3Rec", settings={**TINY, "train_stage": "pretrain"}), tmp_path)
@@ -200,7 +208,9 @@ def process(described: Job, folder: Path) -> subprocess.CompletedProcess[str]:
     folder.mkdir()
     (folder / "job.json").write_text(json.dumps(described.to_dict()), encoding="utf-8")
     command = [sys.executable, "-m", "recbole_hiersrec.benchmark.job", str(folder / "job.json"), str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=folder, stdin=subprocess.DEVNULL
+    )
 
 
 @pytest.mark.slow

@@ -29,13 +29,22 @@ ORDER = (
     "benchmark.store",
     "benchmark.suite",
     "benchmark.environment",
+    "benchmark.prepare",
     "benchmark.job",
     "benchmark.runner",
     "report",
     "publish",
     "cli",
 )
-RECBOLE = ("compat", "data.dataset", "model.hiersrec", "baselines", "training", "benchmark.job")
+RECBOLE = (
+    "compat",
+    "data.dataset",
+    "model.hiersrec",
+    "baselines",
+    "training",
+    "benchmark.prepare",
+    "benchmark.job",
+)
 TORCH_FREE = (
     "errors",
     "resources",
@@ -70,7 +79,9 @@ def place(module: str) -> int:
 def imports(module: str) -> set[str]:
     """Everything a module imports, wherever in its text, as absolute dotted names."""
     path = PACKAGE / (module.replace(".", "/") + ".py")
-    tree = ast.parse((path if path.exists() else PACKAGE / module.replace(".", "/") / "__init__.py").read_text())
+    tree = ast.parse(
+        (path if path.exists() else PACKAGE / module.replace(".", "/") / "__init__.py").read_text()
+    )
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -168,7 +168,10 @@ def test_full_softmax_by_hand() -> None:
 def test_sampled_softmax_tends_to_the_full_one() -> None:
     generator = torch.Generator().manual_seed(5)
     items = torch.randn(21, 6, generator=generator)
-    queries, targets = torch.randn(40, 6, generator=generator), torch.randint(1, 21, (40,), generator=generator)
+    queries, targets = (
+        torch.randn(40, 6, generator=generator),
+        torch.randint(1, 21, (40,), generator=generator),
+    )
     counts = torch.arange(21) ** 2
     exact = full_softmax(queries, items, targets)
     torch.manual_seed(1)

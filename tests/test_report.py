@@ -204,15 +204,8 @@ def test_speed_table_compares_with_all_items(records: Records) -> None:
     table = tables.speed(tables.entries(records))
     assert [row[1:] for row in table.rows[:2]] == [
         ["all items", "0.200", "0.100", "0.400", "0.800", "1.200", "4000", "1.00x", "1.00x", "-"],
-        ["candidates@0.04", "0.100", "0.050", "0.200", "0.400", "0.600", "2000", "2.00x", "0.50x", "0.75"],
+        ["cells@0.04", "0.100", "0.050", "0.200", "0.400", "0.600", "2000", "2.00x", "0.50x", "0.75"],
     ]
-
-
-def test_candidates_are_timed_under_their_rule_or_the_general_name(records: Records) -> None:
-    assert tables.candidate_variant(records[0], "cells", 0.04) == "candidates@0.04"
-    for row in records[0]["timing"]:
-        row["variant"] = row["variant"].replace("candidates@", "cells@")
-    assert tables.candidate_variant(records[0], "cells", 0.04) == "cells@0.04"
 
 
 def test_category_table_shows_the_majority_share_where_recorded(records: Records) -> None:

@@ -31,7 +31,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_shop(tmp_path_factory.mktemp("data"))
 
 
-def trainer(shop: Path, tmp_path: Path, model: str = "HierSRec", **settings: Any) -> tuple[HierSRecTrainer, Any, Any]:
+def trainer(
+    shop: Path, tmp_path: Path, model: str = "HierSRec", **settings: Any
+) -> tuple[HierSRecTrainer, Any, Any]:
     values = {
         **SMALL,
         **FIELDS,
@@ -66,7 +68,9 @@ def scripted(made: HierSRecTrainer, values: list[float]) -> HierSRecTrainer:
         ({"epochs": 2, "max_steps": 100}, "epochs", 2, 4),
     ],
 )
-def test_limits(shop: Path, tmp_path: Path, limits: dict[str, int], stopped_by: str, epochs: int, steps: int) -> None:
+def test_limits(
+    shop: Path, tmp_path: Path, limits: dict[str, int], stopped_by: str, epochs: int, steps: int
+) -> None:
     made, train, valid = trainer(shop, tmp_path, **limits)
     made.fit(train, valid, saved=False)
     assert (made.report.stopped_by, made.report.epochs, made.report.steps) == (stopped_by, epochs, steps)

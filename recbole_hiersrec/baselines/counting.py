@@ -29,7 +29,9 @@ class CountingModel(SequentialRecommender):
 
     def predict(self, interaction: Any) -> Tensor:
         """Score of each row's own item, [B]."""
-        return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
+        return (
+            self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
+        )
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Scores of all items, [B, N + 1]."""

@@ -13,7 +13,17 @@ from typing import Any
 
 from recbole_hiersrec import resources
 
-PACKAGES = ("recbole-hiersrec", "recbole", "torch", "numpy", "pandas", "scipy", "faiss-cpu", "safetensors", "tokenizers")
+PACKAGES = (
+    "recbole-hiersrec",
+    "recbole",
+    "torch",
+    "numpy",
+    "pandas",
+    "scipy",
+    "faiss-cpu",
+    "safetensors",
+    "tokenizers",
+)
 
 
 def machine(device: Any) -> dict[str, Any]:
@@ -60,7 +70,9 @@ def commit() -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=30
+    )
     return done.stdout.strip()
 
 

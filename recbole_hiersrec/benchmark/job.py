@@ -9,45 +9,31 @@ import sys
 import time
 import traceback
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import recbole.trainer
 import torch
-from recbole.config import Config
-from recbole.data import create_dataset, data_preparation
-from recbole.utils import init_seed
 
 from recbole_hiersrec import register
 from recbole_hiersrec.benchmark import environment
 from recbole_hiersrec.benchmark.parent import exit_with_parent
+from recbole_hiersrec.benchmark.prepare import Prepared, describe, prepare, protocol_of
 from recbole_hiersrec.benchmark.store import SCHEMA
 from recbole_hiersrec.benchmark.suite import Job
-from recbole_hiersrec.data.dataset import HierSRecDataset
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.metrics import mean_metrics
 from recbole_hiersrec.evaluation.ranks import RankTable, rank_cases
-from recbole_hiersrec.evaluation.scorer import Scorer, is_inner_product, universe_fingerprint
+from recbole_hiersrec.evaluation.scorer import Scorer, is_inner_product
 from recbole_hiersrec.evaluation.speed import TimingRow, time_scorer
-from recbole_hiersrec.names import load_model_class, recbole_folder
+from recbole_hiersrec.names import load_model_class
 from recbole_hiersrec.retrieval.base import item_budget
 from recbole_hiersrec.retrieval.cells import Cells
 from recbole_hiersrec.retrieval.lists import build_lists, cell_cap
-from recbole_hiersrec.scoring import cases_of, scorer_of, tokens_of
-from recbole_hiersrec.settings import CandidateSettings, ProtocolSettings, SpeedSettings, parse, read_yaml
+from recbole_hiersrec.scoring import cases_of, scorer_of
+from recbole_hiersrec.settings import CandidateSettings, SpeedSettings, parse
 from recbole_hiersrec.training import HierSRecTrainer, save_model, way_of
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Configuration and the three parts of a data set, as RecBole built them."""
-
-    config: Any
-    train: Any
-    valid: Any
-    test: Any
 
 
 def run(job: Job, folder: Path) -> dict[str, Any]:
@@ -77,7 +63,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     part = data.test._dataset
     scorer, cases = scorer_of(model, part), cases_of(part)
     rules, index_seconds = _rules(job, scorer, data.train._dataset)
-    ranks = rank_cases(scorer, cases, history=_protocol(job).history, rules=rules)
+    ranks = rank_cases(scorer, cases, history=protocol_of(job).history, rules=rules)
     category_hits = _category_hits(model, data)
     _write_ranks(folder / "ranks.npz", cases.target.numpy(), ranks, category_hits)
     speed = parse(SpeedSettings, job.speed, "speed")
@@ -90,7 +76,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         "status": "time limit" if report.stopped_by == "seconds" else "ok",
         "suite": job.suite,
         "job": job.to_dict(),
-        "data": _describe(data),
+        "data": describe(data),
         "training": {
             "seconds": report.seconds + (built if report.stopped_by == "counted" else 0.0),
             "epochs": report.epochs,
@@ -113,92 +99,47 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         "peak_memory_mib": environment.peak_memory_mib(),
         "warnings": _warnings(report),
     }
-    (folder / "record.json").write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (folder / "record.json").write_text(
+        json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+    )
     return record
-
-
-def prepare(job: Job, model_class: type[Any], checkpoints: Path) -> Prepared:
-    """Make RecBole's configuration and data for a job; the item universe and the cases are the same for all models."""
-    config = Config(model=model_class, dataset=job.dataset, config_dict=_config_dict(job, model_class, checkpoints))
-    init_seed(config["seed"], config["reproducibility"])
-    if way_of(model_class) == "prefix rows":
-        dataset = create_dataset(config)
-    else:
-        dataset = HierSRecDataset(config)
-    train, valid, test = data_preparation(config, dataset)
-    for name, part in (("validation", valid), ("test", test)):
-        if len(part._dataset) == 0:
-            raise InputError(f"data set '{job.dataset}' has no {name} case; leave-one-out needs sessions of 4 or more")
-    init_seed(config["seed"], config["reproducibility"])
-    return Prepared(config, train, valid, test)
-
-
-def _config_dict(job: Job, model_class: type[Any], checkpoints: Path) -> dict[str, Any]:
-    protocol = _protocol(job)
-    values: dict[str, Any] = {
-        "valid_metric": "NDCG@10",
-        **job.settings,
-        "seed": job.seed,
-        "data_path": job.data_path,
-        "checkpoint_dir": str(checkpoints),
-        "epochs": job.limits["epochs"],
-        "stopping_step": job.limits["patience"],
-        "max_steps": job.limits["steps"],
-        "max_seconds": job.limits["seconds"],
-        "MAX_ITEM_LIST_LENGTH": protocol.max_length,
-        "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user"},
-        "history": protocol.history,
-        "exact_time_order": protocol.exact_time_order,
-        "catalogue_items": protocol.catalogue_items,
-        "metrics": ["Recall", "MRR", "NDCG"],
-        "topk": list(job.ks),
-        "show_progress": False,
-    }
-    if "train_neg_sample_args" not in values and not _needs_negatives(model_class, values):
-        values["train_neg_sample_args"] = None
-    if protocol.catalogue_items:
-        item = values.get("ITEM_ID_FIELD", "item_id")
-        values["load_col"] = {"inter": "*", "item": [item]} | (values.get("load_col") or {})
-    return values
-
-
-def _needs_negatives(model_class: type[Any], values: dict[str, Any]) -> bool:
-    """Whether RecBole's sampler must draw negatives: for pairwise models, not for a softmax over all items."""
-    declared = getattr(model_class, "input_type", None)
-    if declared is not None:
-        return declared.name == "PAIRWISE"
-    defaults = recbole_folder() / "properties" / "model" / f"{model_class.__name__}.yaml"
-    loss = values.get("loss_type") or (read_yaml(defaults) if defaults.is_file() else {}).get("loss_type")
-    return loss == "BPR"
 
 
 def _trainer_class(config: Any) -> type[HierSRecTrainer]:
     """Our trainer, whose optimiser step is RecBole's; a model with another trainer of its own is refused."""
     own = getattr(recbole.trainer, f"{config['model']}Trainer", HierSRecTrainer)
     if own is not HierSRecTrainer:
-        raise InputError(f"model '{config['model']}' needs RecBole's {own.__name__}; the suite cannot limit that one")
+        raise InputError(
+            f"model '{config['model']}' needs RecBole's {own.__name__}; the suite cannot limit that one"
+        )
     return HierSRecTrainer
 
 
-def _protocol(job: Job) -> ProtocolSettings:
-    return parse(ProtocolSettings, job.protocol, "protocol")
-
-
-def _rules(job: Job, scorer: Scorer, train: Any) -> tuple[dict[str, tuple[Cells, float]], float | None]:
-    """Label -> (rule, item fraction), and the seconds it took to build the lists."""
+def _rules(job: Job, scorer: Scorer, train: Any) -> tuple[dict[str, tuple[Cells, float]], dict[str, float]]:
+    """Label -> (rule, item fraction), and the seconds it took to build the lists of each rule."""
     if job.candidates is None:
-        return {}, None
+        return {}, {}
     if not is_inner_product(scorer):
-        raise InputError(f"model '{job.name}' does not score by an inner product; set candidates: false for it")
+        raise InputError(
+            f"model '{job.name}' does not score by an inner product; set candidates: false for it"
+        )
     settings = parse(CandidateSettings, job.candidates, "candidates")
     catalogue = getattr(train, "catalogue", None)
     taxonomy = catalogue.taxonomy if catalogue else None
-    finest = taxonomy.item_category[:, -1] if taxonomy else None
-    began = time.perf_counter()
-    vectors = scorer.item_vectors()
-    cells = Cells(build_lists(vectors, finest, cell_cap(scorer.n_items), job.seed), vectors)
-    seconds = time.perf_counter() - began
-    return {f"cells@{share:g}": (cells, share) for share in settings.item_fractions}, seconds
+    if "cells" in settings.rules and taxonomy is None:
+        raise InputError(
+            f"model '{job.name}': the rule cells needs category_fields; without them use k-means"
+        )
+    vectors, cap = scorer.item_vectors(), cell_cap(scorer.n_items)
+    rules: dict[str, tuple[Cells, float]] = {}
+    seconds: dict[str, float] = {}
+    for name in settings.rules:
+        began = time.perf_counter()
+        finest = taxonomy.item_category[:, -1] if taxonomy and name == "cells" else None
+        rule = Cells(build_lists(vectors, finest, cap, job.seed), vectors, name)
+        seconds[name] = time.perf_counter() - began
+        rules |= {f"{name}@{share:g}": (rule, share) for share in settings.item_fractions}
+    return rules, seconds
 
 
 def _accuracy(
@@ -272,7 +213,9 @@ def _category_accuracy(hits: dict[str, np.ndarray], data: Prepared) -> list[dict
     return rows
 
 
-def _write_ranks(path: Path, targets: np.ndarray, ranks: RankTable, category_hits: dict[str, np.ndarray]) -> None:
+def _write_ranks(
+    path: Path, targets: np.ndarray, ranks: RankTable, category_hits: dict[str, np.ndarray]
+) -> None:
     arrays = {"target": targets, "all": ranks.all, **ranks.by_rule}
     for label in ranks.by_rule:
         arrays[f"scored {label}"] = ranks.scored[label]
@@ -281,48 +224,18 @@ def _write_ranks(path: Path, targets: np.ndarray, ranks: RankTable, category_hit
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
-def _index_timing(job: Job, seconds: float | None) -> list[TimingRow]:
-    if seconds is None:
-        return []
+def _index_timing(job: Job, seconds: dict[str, float]) -> list[TimingRow]:
     return [
         {
-            "variant": "candidates",
+            "variant": rule,
             "stage": "index",
             "threads": job.threads,
             "quantity": "build",
             "unit": "s",
-            "value": seconds,
+            "value": value,
         }
+        for rule, value in seconds.items()
     ]
-
-
-def _describe(data: Prepared) -> dict[str, Any]:
-    """Facts of the data set, with the hashes that decide which jobs may stand in one table."""
-    train, test = data.train._dataset, data.test._dataset
-    tokens = tokens_of(test)
-    cases = cases_of(test)
-    catalogue = getattr(test, "catalogue", None)
-    taxonomy = catalogue.taxonomy if catalogue else None
-    lengths = train.inter_feat[train.item_list_length_field]
-    every = isinstance(train, HierSRecDataset)
-    return {
-        "n_items": len(tokens) - 1,
-        "n_sessions": len(np.unique(test.inter_feat[test.uid_field].numpy())),
-        "n_train_rows": len(train),
-        "n_train_targets": int(lengths.sum()) if every else len(train),
-        "n_valid": len(data.valid._dataset),
-        "n_test": len(test),
-        "universe": universe_fingerprint(tokens),
-        "cases": cases.fingerprint(tokens),
-        "shortest_history": int(cases.length.min()),
-        "longest_history": int(cases.length.max()),
-        "levels": [
-            {"name": name, "categories": size}
-            for name, size in zip(taxonomy.levels, taxonomy.sizes, strict=True)
-        ]
-        if taxonomy
-        else [],
-    }
 
 
 def _parameters(model: Any) -> int:

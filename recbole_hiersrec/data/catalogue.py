@@ -93,7 +93,9 @@ def encode_titles(titles: Sequence[str], vocab_size: int, max_tokens: int) -> In
     tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=["[PAD]", "[UNK]"], show_progress=False
+    )
     tokenizer.train_from_iterator(titles, trainer=trainer)
     encoded = [encoding.ids[:max_tokens] for encoding in tokenizer.encode_batch(list(titles))]
     width = max((len(ids) for ids in encoded), default=0)
@@ -106,7 +108,9 @@ def encode_titles(titles: Sequence[str], vocab_size: int, max_tokens: int) -> In
 def _check_fields(path: Path, wanted: Sequence[str], types: dict[str, str], title_field: str | None) -> None:
     for field in wanted:
         if field not in types:
-            raise InputError(f"{path}: no column '{field}'{nearest(field, types)} (columns: {', '.join(types)})")
+            raise InputError(
+                f"{path}: no column '{field}'{nearest(field, types)} (columns: {', '.join(types)})"
+            )
         if types[field] not in ("token", "token_seq"):
             raise InputError(
                 f"{path}: column '{field}' is of type {types[field]}; allowed as category, title or metadata: "
@@ -119,7 +123,9 @@ def _row_of_item(path: Path, tokens: Sequence[str], item_field: str, separator: 
     rows: dict[str, int] = {}
     for number, token in enumerate(column(path, item_field, separator)):
         if token in rows:
-            raise InputError(f"{path}, line {number + 2}: item '{token}' has a row already, at line {rows[token] + 2}")
+            raise InputError(
+                f"{path}, line {number + 2}: item '{token}' has a row already, at line {rows[token] + 2}"
+            )
         rows[token] = number
     return [rows.get(token) for token in tokens]
 

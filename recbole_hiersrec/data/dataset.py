@@ -60,7 +60,9 @@ class HierSRecDataset(SequentialDataset):
         history = rows[self.item_id_list_field].numpy()
         lengths = rows[self.item_list_length_field].numpy()
         inside = np.arange(history.shape[1]) < lengths[:, None]
-        inside[:, 0] = False  # the first item of a row is a target of the row before it, unless a session starts
+        inside[:, 0] = (
+            False  # the first item of a row is a target of the row before it, unless a session starts
+        )
         seen = [history[keep][inside[keep]], rows[self.iid_field].numpy()[keep], history[starts, 0]]
         return torch.from_numpy(np.bincount(np.concatenate(seen), minlength=self.item_num))
 

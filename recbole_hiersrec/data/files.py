@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 from recbole_hiersrec.errors import InputError, nearest
+from recbole_hiersrec.names import recbole_folder
 
 SEPARATOR = "\t"
-PACKAGED = "ml-100k"  # RecBole reads this name from its own folder and ignores data_path (configurator.py:381)
+PACKAGED = (
+    "ml-100k"  # RecBole reads this name from its own folder and ignores data_path (configurator.py:381)
+)
 
 
 def dataset_folder(name: str, data_path: str | Path) -> Path:
     """Folder of the data set ``name``: RecBole's own for ml-100k, ``data_path/name`` for any other."""
     if name != PACKAGED:
         return Path(data_path) / name
-    spec = find_spec("recbole")
-    if spec is None or spec.origin is None:
-        raise InputError(f"data set '{name}' is part of the recbole package, which is not installed")
-    return Path(spec.origin).parent / "dataset_example" / PACKAGED
+    return recbole_folder() / "dataset_example" / PACKAGED
 
 
 def atomic_files(name: str, data_path: str | Path = "dataset") -> dict[str, Path]:
@@ -38,7 +37,11 @@ def atomic_files(name: str, data_path: str | Path = "dataset") -> dict[str, Path
     """
     folder = dataset_folder(name, data_path)
     if not folder.is_dir():
-        beside = [path.name for path in Path(data_path).iterdir() if path.is_dir()] if Path(data_path).is_dir() else []
+        beside = (
+            [path.name for path in Path(data_path).iterdir() if path.is_dir()]
+            if Path(data_path).is_dir()
+            else []
+        )
         known = sorted({*beside, PACKAGED})
         raise InputError(
             f"unknown data set '{name}': no folder {folder}{nearest(name, known)} (there are: {', '.join(known)})"
@@ -58,7 +61,9 @@ def header(path: Path, separator: str = SEPARATOR) -> list[tuple[str, str]]:
     with path.open(encoding="utf-8") as file:
         line = file.readline().rstrip("\r\n")
     if not line:
-        raise InputError(f"{path}: is empty; expected a header such as 'user_id:token{separator}item_id:token'")
+        raise InputError(
+            f"{path}: is empty; expected a header such as 'user_id:token{separator}item_id:token'"
+        )
     columns = []
     for cell in line.split(separator):
         field, colon, kind = cell.rpartition(":")
@@ -89,7 +94,9 @@ def column(path: Path, field: str, separator: str = SEPARATOR) -> list[str]:
     """
     fields = [name for name, _ in header(path, separator)]
     if field not in fields:
-        raise InputError(f"{path}: no column '{field}'{nearest(field, fields)} (columns: {', '.join(fields)})")
+        raise InputError(
+            f"{path}: no column '{field}'{nearest(field, fields)} (columns: {', '.join(fields)})"
+        )
     position = fields.index(field)
     values = []
     for number, cells in _rows(path, separator):

@@ -108,12 +108,16 @@ class Taxonomy:
         labels: list[tuple[Path_, ...]] = []
         for level, level_names in enumerate(names):
             above = labels[-1] if level else ((),)
-            labels.append(tuple((*above[p], name) for p, name in zip(parents[level], level_names, strict=True)))
+            labels.append(
+                tuple((*above[p], name) for p, name in zip(parents[level], level_names, strict=True))
+            )
         return cls(levels, tuple(labels), parents, item_category)
 
 
 def _complete(path: Sequence[str], depth: int, item: int) -> Path_:
     if len(path) > depth:
-        raise InputError(f"taxonomy: item {item} has a path of {len(path)} parts, there are {depth} levels: {path!r}")
+        raise InputError(
+            f"taxonomy: item {item} has a path of {len(path)} parts, there are {depth} levels: {path!r}"
+        )
     parts = [part.strip() or UNKNOWN for part in path]
     return (*parts, *[UNKNOWN] * (depth - len(parts)))

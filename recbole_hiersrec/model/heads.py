@@ -64,7 +64,9 @@ class HierarchicalHeads(nn.Module):
         queries: list[Tensor] = []
         logits: list[Tensor] = []
         passed: Tensor | None = None
-        for level, (query, category, bias) in enumerate(zip(self.query, self.category, self.bias, strict=True)):
+        for level, (query, category, bias) in enumerate(
+            zip(self.query, self.category, self.bias, strict=True)
+        ):
             seen = states if passed is None else torch.cat([states, passed], dim=-1)
             queries.append(query(seen))  # [..., D]
             table: Tensor = category.weight  # type: ignore[assignment]

@@ -126,8 +126,7 @@ def _latency_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
     for line in lines:
         variants: list[tuple[str, str, float | None, str]] = [("all items", "all items", None, "")]
         variants += [
-            (candidate_variant(line.records[0], rule, f), "candidates", f, rule)
-            for rule, f in candidate_keys(line.records[0])
+            (candidate_variant(rule, f), "candidates", f, rule) for rule, f in candidate_keys(line.records[0])
         ]
         for variant, kind, fraction, rule in variants:
             ms = line.mean(partial(timing_value, variant=variant, stage="total", quantity="latency median"))

@@ -109,12 +109,9 @@ def timing_value(record: Record, variant: str, stage: str, quantity: str) -> flo
     return None
 
 
-def candidate_variant(record: Record, rule: str, fraction: float) -> str:
-    """Name that the record's timing has for a candidate evaluation: by its rule, or "candidates@0.04"."""
-    by_rule = f"{rule}@{fraction:g}"
-    return (
-        by_rule if any(row["variant"] == by_rule for row in record["timing"]) else f"candidates@{fraction:g}"
-    )
+def candidate_variant(rule: str, fraction: float) -> str:
+    """Name that timings have for a candidate evaluation, such as "cells@0.04"."""
+    return f"{rule}@{fraction:g}"
 
 
 def candidate_keys(record: Record) -> list[tuple[str, float]]:
@@ -244,7 +241,9 @@ def speed(lines: Sequence[Entry]) -> Table:
             r["variant"] for r in line.records[0]["timing"] if r["stage"] == "total"
         ):
             rows.append([line.label, variant, *_stages(line, variant), *_ratios(line, variant)])
-            rows[-1].append(number([] if variant == "all items" else line.values(_index_seconds), 2))
+            rule = variant.partition("@")[0]
+            built = partial(timing_value, variant=rule, stage="index", quantity="build")
+            rows[-1].append(number(line.values(built), 2))
     job = lines[0].records[0]["job"]
     headers = ["model", "items", "encoder ms", "retrieval ms", "top-k ms", "total ms", "total p95 ms"]
     ratios = ["latency gain", "throughput gain"]
@@ -287,10 +286,6 @@ def _levels(record: Record) -> list[str]:
 def _level_value(record: Record, level: str, metric: str) -> float | None:
     rows: list[Any] = [row for row in record["accuracy"] if (row["slice"], row["metric"]) == (level, metric)]
     return float(rows[0]["value"]) if rows else None
-
-
-def _index_seconds(record: Record) -> float | None:
-    return timing_value(record, "candidates", "index", "build")
 
 
 def _stages(line: Entry, variant: str) -> list[str]:

@@ -28,14 +28,14 @@ class Cells(CandidateRule):
     Args:
         lists: every item in one list.
         item_vectors: float32 [N+1, A], the augmented item vectors the lists were built from.
+        name: of the rule in tables; lists that were built otherwise are another rule.
 
     Raises:
         InputError: if lists and vectors are not of the same items or the same width.
     """
 
-    name = "cells"
-
-    def __init__(self, lists: Lists, item_vectors: Tensor) -> None:
+    def __init__(self, lists: Lists, item_vectors: Tensor, name: str = "cells") -> None:
+        self.name = name
         vectors = np.ascontiguousarray(item_vectors.detach().cpu().numpy(), dtype=np.float32)
         n_items, width = len(vectors) - 1, vectors.shape[1]
         if len(lists.members) != n_items or lists.centroids.shape[1] != width:

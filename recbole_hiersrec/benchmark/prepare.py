@@ -1,0 +1,122 @@
+"""What a job runs on: RecBole's configuration, and the data as RecBole splits it, the same for all models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import init_seed
+
+from recbole_hiersrec.benchmark.suite import Job
+from recbole_hiersrec.data.dataset import HierSRecDataset
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.evaluation.scorer import universe_fingerprint
+from recbole_hiersrec.names import recbole_folder
+from recbole_hiersrec.scoring import cases_of, tokens_of
+from recbole_hiersrec.settings import ProtocolSettings, parse, read_yaml
+from recbole_hiersrec.training import way_of
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Configuration and the three parts of a data set, as RecBole built them."""
+
+    config: Any
+    train: Any
+    valid: Any
+    test: Any
+
+
+def prepare(job: Job, model_class: type[Any], checkpoints: Path) -> Prepared:
+    """Make RecBole's configuration and data for a job; the item universe and the cases are the same for all models."""
+    config = Config(
+        model=model_class, dataset=job.dataset, config_dict=_config_dict(job, model_class, checkpoints)
+    )
+    init_seed(config["seed"], config["reproducibility"])
+    prefixes = way_of(model_class) == "prefix rows"
+    dataset = create_dataset(config) if prefixes else HierSRecDataset(config)
+    train, valid, test = data_preparation(config, dataset)
+    for name, part in (("validation", valid), ("test", test)):
+        if len(part._dataset) == 0:
+            raise InputError(
+                f"data set '{job.dataset}' has no {name} case; leave-one-out needs sessions of 4 or more"
+            )
+    init_seed(config["seed"], config["reproducibility"])
+    return Prepared(config, train, valid, test)
+
+
+def _config_dict(job: Job, model_class: type[Any], checkpoints: Path) -> dict[str, Any]:
+    protocol = protocol_of(job)
+    values: dict[str, Any] = {
+        "valid_metric": "NDCG@10",
+        **job.settings,
+        "seed": job.seed,
+        "data_path": job.data_path,
+        "checkpoint_dir": str(checkpoints),
+        "epochs": job.limits["epochs"],
+        "stopping_step": job.limits["patience"],
+        "max_steps": job.limits["steps"],
+        "max_seconds": job.limits["seconds"],
+        "MAX_ITEM_LIST_LENGTH": protocol.max_length,
+        "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user"},
+        "history": protocol.history,
+        "exact_time_order": protocol.exact_time_order,
+        "catalogue_items": protocol.catalogue_items,
+        "metrics": ["Recall", "MRR", "NDCG"],
+        "topk": list(job.ks),
+        "show_progress": False,
+    }
+    if "train_neg_sample_args" not in values and not _needs_negatives(model_class, values):
+        values["train_neg_sample_args"] = None
+    if protocol.catalogue_items:
+        item = values.get("ITEM_ID_FIELD", "item_id")
+        values["load_col"] = {"inter": "*", "item": [item]} | (values.get("load_col") or {})
+    return values
+
+
+def _needs_negatives(model_class: type[Any], values: dict[str, Any]) -> bool:
+    """Whether RecBole's sampler must draw negatives: for pairwise models, not for a softmax over all items."""
+    declared = getattr(model_class, "input_type", None)
+    if declared is not None:
+        return declared.name == "PAIRWISE"
+    defaults = recbole_folder() / "properties" / "model" / f"{model_class.__name__}.yaml"
+    loss = values.get("loss_type") or (read_yaml(defaults) if defaults.is_file() else {}).get("loss_type")
+    return loss == "BPR"
+
+
+def protocol_of(job: Job) -> ProtocolSettings:
+    """The job's protocol, typed."""
+    return parse(ProtocolSettings, job.protocol, "protocol")
+
+
+def describe(data: Prepared) -> dict[str, Any]:
+    """Facts of the data set, with the hashes that decide which jobs may stand in one table."""
+    train, test = data.train._dataset, data.test._dataset
+    tokens = tokens_of(test)
+    cases = cases_of(test)
+    catalogue = getattr(test, "catalogue", None)
+    taxonomy = catalogue.taxonomy if catalogue else None
+    lengths = train.inter_feat[train.item_list_length_field]
+    every = isinstance(train, HierSRecDataset)
+    return {
+        "n_items": len(tokens) - 1,
+        "n_sessions": len(np.unique(test.inter_feat[test.uid_field].numpy())),
+        "n_train_rows": len(train),
+        "n_train_targets": int(lengths.sum()) if every else len(train),
+        "n_valid": len(data.valid._dataset),
+        "n_test": len(test),
+        "universe": universe_fingerprint(tokens),
+        "cases": cases.fingerprint(tokens),
+        "shortest_history": int(cases.length.min()),
+        "longest_history": int(cases.length.max()),
+        "levels": [
+            {"name": name, "categories": size}
+            for name, size in zip(taxonomy.levels, taxonomy.sizes, strict=True)
+        ]
+        if taxonomy
+        else [],
+    }
