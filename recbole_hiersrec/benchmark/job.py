@@ -86,7 +86,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
             "valid_metric": report.valid_metric,
             "best_valid": report.best_valid,
             "way": way_of(model),
-            "parameters": _parameters(model),
+            "parameters": 0 if report.stopped_by == "counted" else _parameters(model),
             "curve": report.curve,
         },
         "accuracy": _accuracy(job, ranks, rules, scorer.n_items) + _category_accuracy(category_hits, data),

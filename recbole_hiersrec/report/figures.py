@@ -98,7 +98,7 @@ def _draw_accuracy(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: st
 
 def _candidate_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
     return [
-        {"model": line.label, "percent": 100 * fraction, "kept": 100 * share}
+        {"model": line.label, "rule": rule, "percent": 100 * fraction, "kept": 100 * share}
         for line in lines
         for record in line.records
         for rule, fraction in candidate_keys(record)
@@ -109,8 +109,17 @@ def _candidate_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
 def _draw_candidates(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: str) -> None:
     import seaborn as sns
 
+    markers = dict(zip(sorted(frame["rule"].unique()), MARKERS, strict=False))
     sns.lineplot(
-        frame, x="percent", y="kept", hue="model", palette=colours, marker="o", errorbar="sd", ax=axes
+        frame,
+        x="percent",
+        y="kept",
+        hue="model",
+        style="rule",
+        palette=colours,
+        markers=markers,
+        errorbar="sd",
+        ax=axes,
     )
     axes.axhline(100, color="0.4", linestyle="--", linewidth=1)
     ticks = sorted(frame["percent"].unique())
@@ -124,16 +133,13 @@ def _draw_candidates(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: 
 def _latency_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
     rows = []
     for line in lines:
-        variants: list[tuple[str, str, float | None, str]] = [("all items", "all items", None, "")]
-        variants += [
-            (candidate_variant(rule, f), "candidates", f, rule) for rule, f in candidate_keys(line.records[0])
-        ]
-        for variant, kind, fraction, rule in variants:
+        variants: list[tuple[str, float | None, str]] = [("all items", None, "")]
+        variants += [(candidate_variant(rule, f), f, rule) for rule, f in candidate_keys(line.records[0])]
+        for variant, fraction, rule in variants:
             ms = line.mean(partial(timing_value, variant=variant, stage="total", quantity="latency median"))
             value = line.mean(partial(_headline_at, fraction=fraction, rule=rule))
             if ms is not None and value is not None:
-                note = f"{100 * fraction:g} %" if fraction else ""
-                rows.append({"model": line.label, "scored": kind, "ms": ms, "value": value, "note": note})
+                rows.append({"model": line.label, "scored": rule or "all items", "ms": ms, "value": value})
     return rows
 
 
@@ -143,19 +149,17 @@ def _headline_at(record: Mapping[str, Any], fraction: float | None, rule: str) -
 
 def _draw_latency(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: str) -> None:
     import seaborn as sns
+    from matplotlib.ticker import LogLocator, NullLocator
 
-    markers = {"all items": "o", "candidates": "X"}
+    kinds = sorted(frame["scored"].unique(), key=lambda kind: (kind != "all items", kind))
+    markers = dict(zip(kinds, MARKERS, strict=False))
     sns.scatterplot(
         frame, x="ms", y="value", hue="model", style="scored", markers=markers, palette=colours, s=90, ax=axes
     )
-    for row in frame[frame["note"] != ""].itertuples():
-        axes.annotate(
-            str(row.note), (row.ms, row.value), xytext=(6, 5), textcoords="offset points", fontsize="small"
-        )
     axes.set_xscale("log")
-    for axis_part in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        axis_part("{x:g}")
-    axes.tick_params(axis="x", which="both", labelsize="small", rotation=45)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set(xlabel="latency of one query (median, ms)", ylabel=metric)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
 

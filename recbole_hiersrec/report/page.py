@@ -19,7 +19,7 @@ from recbole_hiersrec.report.frame import Record, accuracy_frame, table_groups, 
 CAPTIONS = {
     "accuracy": "Accuracy, all items ranked.",
     "candidates": "Accuracy kept when only a fraction of the items is scored.",
-    "latency": "Accuracy against the latency of one query: all items beside candidates.",
+    "latency": "Accuracy against the latency of one query: all items beside candidates at each item fraction.",
     "learning": "Validation accuracy against training time.",
 }
 NOT_TESTED = "No significance test was made"
@@ -104,13 +104,13 @@ def _claim(dataset: str, records: Sequence[Record]) -> str:
         tie = ranked[1].mean(tables.headline_value) == best.mean(tables.headline_value)
         text += f", {'level with' if tie else 'before'} {ranked[1].label} with {_headline(ranked[1])}"
     for line in ranked:
-        shares = [
-            f"{tables.percent(line.values(partial(tables.kept, rule=rule, fraction=f)))} at {100 * f:g} %"
-            for rule, f in tables.candidate_keys(line.records[0])
-        ]
+        shares: dict[str, list[str]] = {}
+        for rule, f in tables.candidate_keys(line.records[0]):
+            share = tables.percent(line.values(partial(tables.kept, rule=rule, fraction=f)))
+            shares.setdefault(rule, []).append(f"{share} at {100 * f:g} %")
         if shares:
             text += f". Scoring a fraction of the items, {line.label} keeps of its {metric}@{k}: "
-            text += ", ".join(shares)
+            text += "; ".join(f"{', '.join(found)} (rule {rule})" for rule, found in shares.items())
     return f"{text}. {_caution(records)}"
 
 
