@@ -1,0 +1,40 @@
+"""The README: its code runs, and its table is that of the published records."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recbole_hiersrec.report.page import terminal_lines
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CODE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(len(CODE)))
+def test_code_runs(number: int, tmp_path: Path) -> None:
+    script = tmp_path / "example.py"
+    script.write_text(CODE[number], encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ndcg" in done.stdout.lower()
+
+
+def test_the_table_is_that_of_the_published_records() -> None:
+    published = ROOT / "results" / "quickstart"
+    jobs = json.loads((published / "jobs.json").read_text(encoding="utf-8"))
+    records = [
+        json.loads((published / "jobs" / job["key"] / "record.json").read_text(encoding="utf-8")) for job in jobs
+    ]
+    shown = README.split("<!-- quickstart -->")[1].split("<!-- /quickstart -->")[0]
+    wanted = [line.rstrip() for line in terminal_lines(records).strip().splitlines()]
+    assert [line[4:].rstrip() for line in shown.strip("\n").splitlines()] == wanted
