@@ -33,7 +33,8 @@ def test_the_table_is_that_of_the_published_records() -> None:
     published = ROOT / "results" / "quickstart"
     jobs = json.loads((published / "jobs.json").read_text(encoding="utf-8"))
     records = [
-        json.loads((published / "jobs" / job["key"] / "record.json").read_text(encoding="utf-8")) for job in jobs
+        json.loads((published / "jobs" / job["key"] / "record.json").read_text(encoding="utf-8"))
+        for job in jobs
     ]
     shown = README.split("<!-- quickstart -->")[1].split("<!-- /quickstart -->")[0]
     wanted = [line.rstrip() for line in terminal_lines(records).strip().splitlines()]

@@ -1,0 +1,117 @@
+"""Every model that the suites offer keeps the scorer's contract, through the adapter that the jobs use."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from atomic_files import SMALL, write_shop
+from scorer_contract import ScorerContract
+
+from recbole_hiersrec import register
+from recbole_hiersrec.evaluation.scorer import Cases, Scorer, is_inner_product, score_kernel
+
+register()
+
+from recbole.config import Config  # noqa: E402
+from recbole.data import create_dataset, data_preparation  # noqa: E402
+from recbole.data.interaction import Interaction  # noqa: E402
+from recbole.utils import get_model, init_seed  # noqa: E402
+
+from recbole_hiersrec.scoring import QueryScorer, cases_of, scorer_of, tokens_of  # noqa: E402
+
+
+@cache
+def training_part(model: str) -> tuple[Any, Any]:
+    """(configuration, training part) of the small shop."""
+    with TemporaryDirectory() as folder:
+        values = {
+            **SMALL,
+            "MAX_ITEM_LIST_LENGTH": 8,
+            "data_path": str(write_shop(Path(folder) / "data")),
+            "category_fields": ["department", "class"],
+            "title_field": "title",
+            "train_neg_sample_args": None,
+            "embedding_size": 8,
+            "num_layers": 1,
+        }
+        config = Config(model=model, dataset="shop", config_dict=values)
+        return config, data_preparation(config, create_dataset(config))[0]._dataset
+
+
+class ModelContract(ScorerContract):
+    """The contract for a model of RecBole; subclasses name it."""
+
+    model = ""
+    n_items = 10
+
+    def make(self, cases: Cases, seed: int) -> Scorer:
+        config, train = training_part(self.model)
+        init_seed(seed, True)
+        rows = Interaction(
+            {"item_id_list": cases.history, "item_length": cases.length, "item_id": cases.target}
+        )
+        return scorer_of(get_model(self.model)(config, train), SimpleNamespace(inter_feat=rows, item_num=11))
+
+
+class TestHierSRec(ModelContract):
+    model = "HierSRec"
+
+
+class TestSASRecAllPositions(ModelContract):
+    model = "SASRecAllPositions"
+
+
+class TestGRU4RecAllPositions(ModelContract):
+    model = "GRU4RecAllPositions"
+
+
+class TestSASRec(ModelContract):
+    model = "SASRec"
+
+
+class TestSequentialPop(ModelContract):
+    model = "SequentialPop"
+
+
+class TestMarkovChain(ModelContract):
+    model = "MarkovChain"
+
+
+@pytest.mark.parametrize(
+    ("model", "factorised"), [("HierSRec", True), ("SASRec", False), ("MarkovChain", False)]
+)
+def test_which_models_are_inner_products(model: str, factorised: bool) -> None:
+    contract = ModelContract()
+    contract.model = model
+    assert is_inner_product(contract.make(contract.cases(), 1)) == factorised
+
+
+def test_scores_of_an_inner_product_come_from_the_kernel() -> None:
+    contract = TestHierSRec()
+    scorer = contract.make(contract.cases(), 1)
+    assert isinstance(scorer, QueryScorer)
+    batch = scorer.batch(torch.arange(12))
+    assert torch.equal(scorer.scores(batch), score_kernel(scorer.queries(batch), scorer.item_vectors()))
+
+
+def test_dropout_is_off() -> None:
+    contract = TestHierSRec()
+    scorer = contract.make(contract.cases(), 1)
+    batch = scorer.batch(torch.arange(12))
+    assert torch.equal(scorer.scores(batch), scorer.scores(batch))
+    assert not scorer.model.training  # type: ignore[attr-defined]
+
+
+def test_cases_and_tokens_of_a_part() -> None:
+    _, train = training_part("SASRec")
+    cases = cases_of(train)
+    assert len(cases) == 12 * 3
+    assert len(tokens_of(train)) == 11
+    assert tokens_of(train)[0] == "[PAD]"
+    assert int(cases.target[0]) == int(train.inter_feat["item_id"][0])
