@@ -23,6 +23,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from recbole_hiersrec.atomic import recover_folder, replace_folder
 from recbole_hiersrec.data.taxonomy import Taxonomy
 from recbole_hiersrec.errors import CheckpointError
 
@@ -76,11 +77,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         "sha256": {path.name: _sha256(path) for path in sorted(temporary.iterdir())},
     }
     (temporary / _HEAD).write_text(json.dumps(head, indent=1, ensure_ascii=False), encoding="utf-8")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    if folder.exists():
-        folder.rename(old)
-    temporary.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    replace_folder(temporary, folder)
 
 
 def load(folder: Path) -> Checkpoint:
@@ -89,6 +86,7 @@ def load(folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: ``folder`` is no checkpoint of this package, of another version, or a file is damaged.
     """
+    recover_folder(folder)
     head = _read_head(folder)
     for name, expected in head["sha256"].items():
         path = folder / name
@@ -131,6 +129,8 @@ def _read_head(folder: Path) -> dict[str, Any]:
     required = {"model", "dataset", "config", "training", "sha256"}
     if missing := sorted(required - head.keys()):
         raise CheckpointError(f"{path}: damaged: {', '.join(missing)} missing")
+    if not isinstance(head["sha256"], dict):
+        raise CheckpointError(f"{path}: damaged: sha256 is no table of files")
     if not {_WEIGHTS, _ITEMS} <= head["sha256"].keys() <= {_WEIGHTS, _ITEMS, _TAXONOMY}:
         raise CheckpointError(f"{path}: damaged: it lists the files {sorted(head['sha256'])}")
     return head

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,6 +126,32 @@ def test_a_real_ray_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_objective_function_runs_without_ray_tune(settings: dict[str, Any]) -> None:
     result = objective_function({**settings, "model": "SASRec", "dataset": "shop"}, saved=False)
     assert set(result["test_result"]) == {"recall@3", "mrr@3", "ndcg@3"}
+    assert os.listdir(settings["checkpoint_dir"]) == []  # no folder for a run that saves nothing
+
+
+def future_warning_of(module: str) -> None:
+    warnings.warn_explicit("soon", FutureWarning, "file.py", 1, module=module)
+
+
+def test_only_recboles_future_warnings_are_hidden() -> None:
+    others = ["recbole", "recbole_hiersrec.training", "my.recbole.part", "pandas.core.frame"]
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.resetwarnings()
+        for _ in range(2):
+            process.quiet_future_warnings()
+        assert len(warnings.filters) == 1
+        for module in ["recbole.data.dataset.dataset", "recbole.trainer.trainer", *others]:
+            future_warning_of(module)
+        warnings.warn_explicit("old", UserWarning, "file.py", 1, module="recbole.trainer.trainer")
+    assert [warning.category for warning in shown] == [FutureWarning] * len(others) + [UserWarning]
+
+
+def test_who_asks_for_future_warnings_gets_recboles_too() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)  # as -W error::FutureWarning
+        process.quiet_future_warnings()
+        with pytest.raises(FutureWarning, match="soon"):
+            future_warning_of("recbole.trainer.trainer")
 
 
 @pytest.mark.parametrize(
@@ -465,7 +492,8 @@ def test_every_run_has_its_own_checkpoint_folder(settings: dict[str, Any]) -> No
     second = Trainer(first.config, model)
     folders = {Path(trainer.saved_model_file).parent for trainer in (first, second)}
     assert len(folders) == 2
-    assert all(folder.parent == Path(settings["checkpoint_dir"]) and folder.is_dir() for folder in folders)
+    assert all(folder.parent == Path(settings["checkpoint_dir"]) for folder in folders)
+    assert os.listdir(settings["checkpoint_dir"]) == [Path(first.saved_model_file).parent.name]
 
 
 # --- logs -------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from recbole_hiersrec.errors import CheckpointError
 from recbole_hiersrec.names import MODELS
 
 SCRIPT = """
-import json, sys
+import json, sys, warnings
 from pathlib import Path
 import recbole_hiersrec
 
@@ -36,7 +37,7 @@ result = run_recbole(
 )
 config = Config(model="HierSRec", dataset="shop", config_file_list=["mine.yaml"])
 model_class = get_model("HierSRec")
-saved = [str(path) for path in Path("checkpoints").glob("*/*")]
+saved = [str(path.parent) for path in Path("checkpoints").rglob("checkpoint.json")]
 loaded_config, model, dataset, train, valid, test = load_data_and_model(saved[0])
 trainer = get_trainer(loaded_config["MODEL_TYPE"], "HierSRec")(loaded_config, model)
 again = trainer.evaluate(test, load_best_model=False)
@@ -52,6 +53,7 @@ print(json.dumps(dict(
     pop=list(pop["test_result"]), plain=list(plain["test_result"]),
     anomaly=torch.is_anomaly_enabled(), ray="ray" in sys.modules,
 )))
+warnings.warn("of the script", FutureWarning)
 """
 
 
@@ -64,7 +66,13 @@ def test_a_plain_script_trains_and_loads_on_the_users_files(tmp_path: Path) -> N
     )
     (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONWARNINGS"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.strip().splitlines()[-1])
@@ -78,6 +86,8 @@ def test_a_plain_script_trains_and_loads_on_the_users_files(tmp_path: Path) -> N
     assert found["pop"] == ["recall@3"]
     assert found["plain"] == ["recall@3", "ndcg@3"]
     assert (found["anomaly"], found["ray"]) == (False, False)
+    assert re.findall("FutureWarning: (.*)", done.stderr) == ["of the script"]
+    assert all(any(folder.iterdir()) for folder in (tmp_path / "checkpoints").iterdir())
     assert sorted(os.listdir(tmp_path)) == ["checkpoints", "data", "mine.yaml", "script.py"]
 
 

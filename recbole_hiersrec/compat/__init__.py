@@ -42,8 +42,10 @@ def apply_fixes() -> None:
     require_recbole()
     from recbole_hiersrec.compat import process
 
-    process.numpy_aliases()
+    process.quiet_future_warnings()
+    process.late_imports_present()
     process.import_without_ray()
+    process.numpy_aliases()
     process.anomaly_detection_off()
 
     # These import RecBole at their top, so they come after it was imported safely.

@@ -44,7 +44,10 @@ def _save_pretrained(self: Any, epoch: int, saved_model_file: str) -> None:
 
 
 def write_state(trainer: Any, epoch: int, path: str | Path) -> None:
-    """Write what RecBole's trainers read back, without any pickled object, under a temporary name first."""
+    """Write what RecBole's trainers read back, without any pickled object, under a temporary name first.
+
+    The folder is created if need be.
+    """
     state = {
         "config": plain_config(trainer.config),
         "epoch": int(epoch),
@@ -54,6 +57,7 @@ def write_state(trainer: Any, epoch: int, path: str | Path) -> None:
         "other_parameter": _other_parameter(trainer.model),
         "optimizer": trainer.optimizer.state_dict(),
     }
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     temporary = f"{path}.part"
     torch.save(state, temporary)
     os.replace(temporary, path)

@@ -10,8 +10,8 @@ from recbole.config import Config
 from recbole.utils import ModelType
 
 from recbole_hiersrec import resources
-from recbole_hiersrec.compat.keys import check_keys
 from recbole_hiersrec.compat.patch import wrap
+from recbole_hiersrec.keys import check_keys
 from recbole_hiersrec.names import MODELS
 
 METRIC_DECIMALS = 12
@@ -87,7 +87,7 @@ def no_unknown_keys() -> None:
         def names(self: Any, model: Any, dataset: Any) -> Any:
             found = original(self, model, dataset)
             if found[0] in MODELS:
-                check_keys(self.external_config_dict, found[0])
+                check_keys(self.external_config_dict, f"configuration of {found[0]}")
             return found
 
         return names

@@ -158,7 +158,8 @@ def _unresolved(values: Mapping[str, Any]) -> dict[str, Any]:
     final["data_path"] = os.path.dirname(
         os.path.normpath(final["data_path"])
     )  # configurator.py:336 appends the name
-    final["log_dir"] = None  # loading writes nothing where a file says
+    # Loading writes nothing where a file says.
+    final |= {"log_dir": None, "save_dataset": False, "save_dataloaders": False}
     if (final.get("train_neg_sample_args") or {}).get("distribution") == "none":
         final["train_neg_sample_args"] = None  # configurator.py:520 wrote it out
     return final
@@ -166,6 +167,9 @@ def _unresolved(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_pickled_caches(config: Any, where: str | Path) -> None:
     """RecBole unpickles cached data (``data/utils.py:61,122``) that lies where the checkpoint says."""
+    for key in ("dataset", "model"):  # they become part of the caches' file names
+        if Path(config[key]).name != config[key]:
+            raise CheckpointError(f"{where}: {config[key]!r} is not the name of a {key}")
     for key in ("dataset_save_path", "dataloaders_save_path"):
         if config[key]:
             raise CheckpointError(

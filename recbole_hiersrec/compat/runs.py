@@ -23,6 +23,7 @@ def run_name(config: Any) -> str:
 def one_folder_a_run() -> None:
     """Give every trainer a checkpoint folder of its own below ``checkpoint_dir``.
 
+    Only the first checkpoint creates it: a run that saves nothing leaves no folder behind.
     Upstream: ``trainer/trainer.py:132``; two runs that started within one second overwrote each other.
     """
 
@@ -33,7 +34,6 @@ def one_folder_a_run() -> None:
             )  # RecBole's own check races between processes
             original(self, config, model)
             folder = Path(config["checkpoint_dir"]) / run_name(config)
-            folder.mkdir()
             self.saved_model_file = str(folder / f"{config['model']}.pth")
 
         return initialise

@@ -1,13 +1,14 @@
-"""Which keys may stand in the configuration of our models: ours, and all that RecBole knows."""
+"""Which keys may stand in a configuration: ours, and all that RecBole knows. Imports neither torch nor RecBole."""
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 
 import yaml
-from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
 
 from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.names import recbole_folder
@@ -23,23 +24,33 @@ _READ = re.compile(
 )
 
 
-def check_keys(given: Iterable[str], model: str) -> None:
+def check_keys(given: Iterable[str], where: str) -> None:
     """Raise :class:`InputError` for the first key that neither this package nor RecBole reads."""
     allowed = recbole_keys() | EXTRA_KEYS | set(HierSRecSettings.model_fields)
     for key in given:
         if key not in allowed:
             close = nearest(key, [*HierSRecSettings.model_fields, *EXTRA_KEYS, *sorted(allowed)])
-            raise InputError(f"configuration of {model}: unknown key '{key}'{close}")
+            raise InputError(f"{where}: unknown key '{key}'{close}")
 
 
 @lru_cache(maxsize=1)
 def recbole_keys() -> frozenset[str]:
     """Keys in RecBole's default files and argument lists, and keys that its code reads."""
     folder = recbole_folder()
-    keys: set[str] = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
+    keys = _listed(folder / "utils" / "argument_list.py")
     for path in (folder / "properties").rglob("*.yaml"):
         if path.name not in ("url.yaml", "kg_url.yaml"):  # lists of downloads, no settings
             keys.update(yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader) or {})
     for path in folder.rglob("*.py"):
         keys.update(name for pair in _READ.findall(path.read_text(encoding="utf-8")) for name in pair if name)
     return frozenset(keys)
+
+
+def _listed(path: Path) -> set[str]:
+    """All strings in a file of lists of names."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
