@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_hiersrec.data.dataset import history_field
 from recbole_hiersrec.evaluation.scorer import Cases, Scorer, score_kernel
 
 
@@ -29,8 +31,21 @@ class ModelScorer:
 
     @torch.no_grad()
     def scores(self, batch: Any) -> Tensor:
-        """Scores of all items, [B, N + 1]."""
-        return self.model.full_sort_predict(batch).view(-1, self.n_items + 1)
+        """Scores of all items, [B, N + 1]; item by item for models that cannot rank all at once, as in RecBole."""
+        try:
+            return self.model.full_sort_predict(batch).view(-1, self.n_items + 1)
+        except NotImplementedError:
+            return self._item_by_item(batch)
+
+    def _item_by_item(self, batch: Any) -> Tensor:
+        """``predict`` of every item for every row (RecBole's trainer.py:531), a row at a time."""
+        items = torch.arange(self.n_items + 1, device=self.model.device)
+        rows = []
+        for row in range(len(batch)):
+            repeated = batch[row : row + 1].repeat(len(items))
+            repeated.update(Interaction({self.model.ITEM_ID: items}))
+            rows.append(self.model.predict(repeated))
+        return torch.stack(rows)
 
 
 class QueryScorer(ModelScorer):
@@ -44,7 +59,7 @@ class QueryScorer(ModelScorer):
     @torch.no_grad()
     def queries(self, batch: Any) -> Tensor:
         """Augmented queries [B, A]."""
-        return self.model.queries(batch)
+        return self.model.queries(batch, self.table)
 
     def item_vectors(self) -> Tensor:
         """Augmented item vectors [N + 1, A]."""
@@ -64,9 +79,7 @@ def scorer_of(model: Any, dataset: Any) -> Scorer:
 def cases_of(dataset: Any) -> Cases:
     """The rows of a validation or test part: history, length and target."""
     rows = dataset.inter_feat
-    return Cases(
-        rows[dataset.item_id_list_field], rows[dataset.item_list_length_field], rows[dataset.iid_field]
-    )
+    return Cases(rows[history_field(dataset)], rows[dataset.item_list_length_field], rows[dataset.iid_field])
 
 
 def tokens_of(dataset: Any) -> list[str]:

@@ -21,6 +21,9 @@ from recbole_hiersrec.evaluation.metrics import METRICS
 from recbole_hiersrec.evaluation.ranks import rank_cases
 from recbole_hiersrec.scoring import cases_of, scorer_of, tokens_of
 
+BAR = "{desc} {percentage:3.0f}% {elapsed}<{remaining} {postfix}"
+"""The time left is that until the limits; patience may end the training earlier."""
+
 
 @dataclass
 class TrainingReport:
@@ -58,7 +61,7 @@ class HierSRecTrainer(Trainer):
 
     def __init__(self, config: Any, model: Any) -> None:
         super().__init__(config, model)
-        self.saved_model_file: str = str(Path(self.saved_model_file).with_suffix(""))
+        self.saved_model_file: str = str(Path(self.saved_model_file).parent)
         self.max_steps = config["max_steps"] or math.inf
         self.max_seconds = config["max_seconds"] or math.inf
         self.report = TrainingReport(valid_metric=config["valid_metric"])
@@ -124,8 +127,9 @@ class HierSRecTrainer(Trainer):
         """Run epochs until a limit is reached; fills the report and the best state."""
         report = self.report
         total = min(self.epochs * len(train_data), self.max_steps)
-        with tqdm(total=total, unit="step", disable=not show_progress, dynamic_ncols=True) as bar:
+        with tqdm(total=total, disable=not show_progress, dynamic_ncols=True, bar_format=BAR) as bar:
             while not report.stopped_by:
+                bar.set_description_str(f"epoch {report.epochs + 1}/{self.epochs}")
                 batches = _LimitedBatches(train_data, self, bar)
                 losses = self._train_epoch(batches, report.epochs)
                 report.epochs += 1
@@ -133,14 +137,11 @@ class HierSRecTrainer(Trainer):
                 loss = None if summed is None else summed / batches.taken  # None: the clock allowed no batch
                 if valid_data is not None and (report.epochs % self.eval_step == 0 or self._limit()):
                     self._validated(valid_data, loss, verbose, saved, callback_fn)
-                bar.set_description(f"epoch {report.epochs}")
-                shown = {} if loss is None else {"loss": f"{loss:.4f}"}
-                if report.best_valid is not None:
-                    shown[report.valid_metric] = (
-                        f"{report.curve[-1]['valid']:.4f} (best {report.best_valid:.4f})"
-                    )
-                bar.set_postfix(shown)
-                report.stopped_by = report.stopped_by or self._limit()
+                bar.set_postfix_str(self._progress(loss))
+                # What the clock cut short is never a result, whatever the validation after it says.
+                report.stopped_by = (
+                    "seconds" if batches.cut_by == "seconds" else report.stopped_by or self._limit()
+                )
 
     def _validated(
         self,
@@ -161,8 +162,6 @@ class HierSRecTrainer(Trainer):
                 "valid": value,
             }
         )
-        if verbose:
-            self.logger.info(f"epoch {report.epochs}: loss {loss}, {report.valid_metric} {value:.6f}")
         best = report.best_valid
         if best is None or (value > best if self.valid_metric_bigger else value < best):
             report.best_valid, report.best_epoch, self.cur_step = value, report.epochs, 0
@@ -175,16 +174,28 @@ class HierSRecTrainer(Trainer):
             self.cur_step += 1
             if self.cur_step >= self.stopping_step:
                 report.stopped_by = "patience"
+        if verbose:
+            self.logger.info(f"epoch {report.epochs}: {self._progress(loss)}")
         if callback_fn is not None:
             callback_fn(report.epochs - 1, value)
 
+    def _progress(self, loss: float | None) -> str:
+        """What is said after an epoch; short enough for a bar of 80 columns."""
+        report = self.report
+        parts = [] if loss is None else [f"loss {loss:.3f}"]
+        if report.best_valid is not None:
+            parts.append(
+                f"{report.valid_metric} {report.curve[-1]['valid']:.4f}, best {report.best_valid:.4f}"
+            )
+        return ", ".join(parts)
+
     def _limit(self) -> str:
-        """Which limit has been reached, or an empty string."""
-        if time.perf_counter() - self._began >= self.max_seconds:
-            return "seconds"
+        """Which limit has been reached, or an empty string; the clock last, as only it is no result of its own."""
         if self.report.steps >= self.max_steps:
             return "steps"
-        return "epochs" if self.report.epochs >= self.epochs else ""
+        if self.report.epochs >= self.epochs:
+            return "epochs"
+        return "seconds" if time.perf_counter() - self._began >= self.max_seconds else ""
 
     def validate(self, valid_data: Any) -> float:
         """The validation metric, unrounded: from our ranks, or RecBole's own for metrics that only it has."""
@@ -231,13 +242,15 @@ class _LimitedBatches:
         self.trainer = trainer
         self.bar = bar
         self.taken = 0
+        self.cut_by = ""  # the limit that ended the epoch before its last batch
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Any]:
         for batch in self.batches:
-            if self.trainer._limit() in ("seconds", "steps"):
+            self.cut_by = self.trainer._limit()
+            if self.cut_by:
                 return
             yield batch
             self.taken += 1
@@ -287,5 +300,9 @@ def load_data_and_model(folder: str | Path) -> tuple[Any, Any, Any, Any, Any, An
         )
     init_seed(config["seed"], config["reproducibility"])
     model = get_model(config["model"])(config, parts[0]._dataset).to(config["device"])
-    model.load_state_dict(content.state)
+    try:
+        model.load_state_dict(content.state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"checkpoint {folder}: the weights do not fit its settings: {reason}") from None
     return config, model, dataset, *parts

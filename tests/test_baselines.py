@@ -68,14 +68,16 @@ def test_markov_chain_counts_what_followed(shop: Path, length: int) -> None:
     trained = sessions(shop)
     follows = Counter(pair for session in trained for pair in pairwise(session))
     counts = Counter(item for session in trained for item in session)
-    total = sum(counts.values())
+    different = sorted({0, *counts.values()})  # 0 is that of the PAD
     tokens = train.field2id_token["item_id"]
     rows = test.inter_feat
     scores = model.full_sort_predict(rows)
     for row in range(len(rows)):
         last = tokens[int(rows["item_id_list"][row, rows["item_length"][row] - 1])]
         for item in range(1, 11):
-            expected = follows[last, tokens[item]] + counts[tokens[item]] / (1 + total)
+            expected = follows[last, tokens[item]] + different.index(counts[tokens[item]]) / (
+                1 + len(different)
+            )
             assert scores[row, item].item() == pytest.approx(expected)
     assert torch.allclose(model.predict(rows), scores.gather(1, rows["item_id"].unsqueeze(1)).squeeze(1))
 
@@ -123,3 +125,14 @@ def test_sampled_loss_is_used_when_asked_for(shop: Path) -> None:
         exact, estimate = full.calculate_loss(rows.inter_feat), sampled.calculate_loss(rows.inter_feat)
     assert estimate.item() != exact.item()
     assert estimate.item() == pytest.approx(exact.item(), abs=0.02)
+
+
+def test_popularity_breaks_ties_beside_large_counts(shop: Path) -> None:
+    model, _, test = build(shop, "MarkovChain")
+    model.popularity[1:] = torch.arange(10) / 1001  # places of a catalogue with a thousand different counts
+    model.follower_counts[:] = 1000.0
+    scores = model.full_sort_predict(test.inter_feat)
+    followed = scores >= 1000
+    assert (followed.sum(1) >= 2).any()
+    for row, items in zip(scores, followed, strict=True):
+        assert (row[items].diff() > 0).all()

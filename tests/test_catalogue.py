@@ -55,7 +55,7 @@ def test_an_item_without_a_row_is_unknown(path: Path) -> None:
 
 
 def test_no_fields_need_no_file() -> None:
-    catalogue = read_catalogue(None, ["a", "b"], HierSRecSettings())
+    catalogue = read_catalogue(Path("nowhere"), ["a", "b"], HierSRecSettings())
     assert catalogue.taxonomy is None
     assert catalogue.title_tokens.shape == (3, 0)
 
@@ -63,9 +63,9 @@ def test_no_fields_need_no_file() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"category_fields": ("clas",)}, "no column 'clas'; did you mean 'class'"),
+        ({"category_fields": ("clas",)}, "has no column 'clas'; did you mean 'class'"),
         ({"title_field": "name"}, r"no column 'name'.*columns: item_id, department, class, title, price"),
-        ({"category_fields": ("price",)}, "column 'price' is of type float; allowed"),
+        ({"category_fields": ("price",)}, "category_fields: column 'price' of .* is of type float; allowed"),
     ],
 )
 def test_faulty_fields(path: Path, settings: dict[str, object], message: str) -> None:
@@ -84,7 +84,7 @@ def test_an_item_with_two_rows_is_refused(path: Path) -> None:
 
 
 def test_missing_item_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="fields class need an .item file"):
+    with pytest.raises(InputError, match=r"category_fields: need an \.item file"):
         read_catalogue(tmp_path / "shop.item", ["i3"], HierSRecSettings(category_fields=("class",)))
 
 

@@ -119,24 +119,81 @@ def test_item_counts_are_the_training_interactions(shop: Path) -> None:
         assert counts[0] == 0
 
 
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 4), st.randoms())
-def test_covering_rows_of_interleaved_sessions(sizes: list[int], max_length: int, random: Any) -> None:
-    users = [user for user, size in enumerate(sizes) for _ in range(size)]
-    random.shuffle(users)
-    seen: Counter[int] = Counter()
-    lengths = []
-    for user in users:
-        seen[user] += 1
-        lengths.append(min(seen[user], max_length))
-    keep, starts = covering_rows(np.array(users), np.array(lengths), max_length)
-    assert sum(lengths[row] for row in keep) == sum(sizes)
-    assert sorted(users[row] for row in starts) == sorted(set(users))
+Row = tuple[int, list[int], int]
+"""User, history, target."""
 
 
-def test_rows_that_are_no_prefixes_are_all_kept() -> None:
-    keep, starts = covering_rows(np.array([1, 1, 2]), np.array([3, 5, 4]), 5)
-    assert keep.tolist() == [0, 1, 2]
-    assert starts.tolist() == [0, 1, 2]
+def prefixes(user: int, session: list[int], max_length: int) -> list[Row]:
+    """All prefix rows of a session, the last ``max_length`` items of each."""
+    return [(user, session[:end][-max_length:], session[end]) for end in range(1, len(session))]
+
+
+def choose(rows: list[Row], max_length: int) -> tuple[list[int], list[int]]:
+    history = np.array([past + [0] * (max_length - len(past)) for _, past, _ in rows])
+    users, targets = np.array([user for user, _, _ in rows]), np.array([target for _, _, target in rows])
+    keep, starts = covering_rows(
+        users, history, np.array([len(past) for _, past, _ in rows]), targets, max_length
+    )
+    return keep.tolist(), starts.tolist()
+
+
+def learned(rows: list[Row], keep: list[int]) -> Counter[tuple[int, int]]:
+    """(user, target) of every position of the kept rows."""
+    return Counter(
+        (user, item) for user, past, target in (rows[k] for k in keep) for item in [*past[1:], target]
+    )
+
+
+sessions = st.lists(st.lists(st.integers(1, 5), min_size=2, max_size=9), min_size=1, max_size=5)
+
+
+@given(sessions, st.integers(1, 4), st.randoms())
+def test_covering_rows_of_interleaved_sessions(items: list[list[int]], max_length: int, random: Any) -> None:
+    queues = [prefixes(user, session, max_length) for user, session in enumerate(items)]
+    rows = []
+    while any(queues):
+        rows.append(random.choice([queue for queue in queues if queue]).pop(0))
+    keep, starts = choose(rows, max_length)
+    assert learned(rows, keep) == Counter((user, target) for user, _, target in rows)
+    assert sorted(rows[row][0] for row in starts) == list(range(len(items)))
+
+
+@given(sessions, st.randoms())
+def test_prefixes_in_any_order_are_recognised(items: list[list[int]], random: Any) -> None:
+    """As in prepared splits that list the longest prefix first; here nothing is longer than the maximum."""
+    rows = [row for user, session in enumerate(items) for row in prefixes(user, session, 10)]
+    random.shuffle(rows)
+    keep, _ = choose(rows, 10)
+    assert learned(rows, keep) == Counter((user, target) for user, _, target in rows)
+    assert len(keep) == len(items)
+
+
+def test_several_sessions_of_one_user_are_several_runs() -> None:
+    rows = prefixes(1, [3, 4, 5], 9) + prefixes(1, [6, 7, 8, 9], 9)
+    assert choose(rows, 9) == ([1, 4], [1, 4])
+
+
+def test_rows_that_do_not_grow_from_each_other_are_all_kept() -> None:
+    rows: list[Row] = [(1, [3], 4), (1, [7, 8], 9), (2, [5, 6, 7], 8)]
+    assert choose(rows, 5) == ([0, 1, 2], [0, 1, 2])
+
+
+def test_prepared_split_with_the_longest_prefix_first(tmp_path: Path) -> None:
+    folder = tmp_path / "split"
+    folder.mkdir()
+    head = "session_id:token\titem_id_list:token_seq\titem_id:token\n"
+    texts = {"train": "s1\ta b c\td\ns1\ta b\tc\ns1\ta\tb\n", "valid": "s2\ta b\tc\n", "test": "s3\tb c\td\n"}
+    for name, text in texts.items():
+        (folder / f"split.{name}.inter").write_text(head + text, encoding="utf-8")
+    settings = {
+        "benchmark_filename": ["train", "valid", "test"],
+        "USER_ID_FIELD": "session_id",
+        "load_col": None,
+        "alias_of_item_id": ["item_id_list"],
+    }
+    train = parts("HierSRec", tmp_path, "split", **settings)[0]
+    assert sorted(covered(train).values()) == [1, 1, 1]
+    assert train.item_counts.tolist() == [0, 1, 1, 1, 1]
 
 
 def test_labels_are_the_items_that_follow() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from atomic_files import write_shop
 
-from recbole_hiersrec.data.files import atomic_files, column, count_items, data_hash, header
+from recbole_hiersrec.data.files import MISSING, atomic_files, check_interactions, column, data_hash, header
 from recbole_hiersrec.errors import InputError
 
 
@@ -19,7 +19,7 @@ def shop(tmp_path: Path) -> Path:
 def test_ml_100k_is_found_in_the_recbole_package() -> None:
     files = atomic_files("ml-100k", "nowhere")
     assert set(files) == {"inter", "item", "user"}
-    assert count_items(files) == 1682
+    assert len(check_interactions(files["inter"], "user_id", "item_id", "timestamp")) == 1682
 
 
 def test_header_and_column(shop: Path) -> None:
@@ -33,12 +33,44 @@ def test_header_and_column(shop: Path) -> None:
     assert column(path, "department") == ["d0"] * 5 + ["d1"] * 5
 
 
-def test_items_only_in_the_catalogue_count_on_demand(shop: Path) -> None:
-    files = atomic_files("shop", shop)
-    with files["item"].open("a", encoding="utf-8") as file:
-        file.write("i99\td0\tc0\tnever sold\n")
-    assert count_items(files) == 10
-    assert count_items(files, catalogue=True) == 11
+def test_missing_values_are_those_of_pandas() -> None:
+    from pandas._libs.parsers import STR_NA_VALUES
+
+    assert MISSING == STR_NA_VALUES
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("u1\tNA\t5", "line 74: item_id is 'NA', which RecBole reads as missing; rename it"),
+        ("null\ti1\t5", "line 74: user_id is 'null'"),
+        ("u1\t\t5", "line 74: item_id is ''"),
+        ("u1\ti1", "line 74: 2 cells, the header has 3"),
+        ("u1\ti1\t", "line 74: timestamp is ''; allowed: a number"),
+        ("u1\ti1\tnan", "line 74: timestamp is 'nan'"),
+        ("u1\ti1\tyesterday", "line 74: timestamp is 'yesterday'; allowed: a number"),
+    ],
+)
+def test_interactions_that_recbole_would_misread(shop: Path, row: str, message: str) -> None:
+    path = shop / "shop" / "shop.inter"
+    with path.open("a", encoding="utf-8") as file:
+        file.write(row + "\n")
+    with pytest.raises(InputError, match=message):
+        check_interactions(path, "user_id", "item_id", "timestamp")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("user_id:token\titem_id:token\nu\tcaf\xe9\n".encode("latin-1"), "is not UTF-8: byte 0xe9"),
+        ("\ufeffuser_id:token\titem_id:token\nu\ti\n".encode(), "begins with a byte order mark"),
+    ],
+)
+def test_other_encodings_are_named(shop: Path, content: bytes, message: str) -> None:
+    path = shop / "shop" / "shop.inter"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        column(path, "item_id")
 
 
 def test_hash_depends_on_content_alone(shop: Path, tmp_path: Path) -> None:

@@ -302,6 +302,19 @@ def test_item_only_model_has_no_category_task(shop: Path) -> None:
     assert model.item_vectors().shape == (11, 8 + 1)
 
 
+def test_items_need_some_vector(shop: Path) -> None:
+    nothing = {"category_fields": [], "title_field": None, "metadata_fields": []}
+    with pytest.raises(InputError, match="use_item_id: false leaves items without a vector"):
+        build(shop, use_item_id=False, **nothing)
+
+
+def test_queries_do_not_depend_on_whether_item_vectors_are_at_hand(shop: Path) -> None:
+    model, batch = build(shop)
+    model.eval()
+    with torch.no_grad():
+        assert torch.allclose(model.queries(batch, model.item_vectors()), model.queries(batch), atol=1e-6)
+
+
 def test_loss_weights_must_match_the_levels(shop: Path) -> None:
     with pytest.raises(InputError, match="received 3 numbers, the taxonomy has 2 levels"):
         build(shop, category_loss_weight=[0.1, 0.2, 0.3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import time
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,40 @@ def test_the_clock_stops_in_the_middle_of_an_epoch(
     made.fit(train, valid, saved=False)
     assert made.report.stopped_by == "seconds"
     assert made.report.steps == 1
+
+
+def clock(monkeypatch: pytest.MonkeyPatch, seconds: list[float]) -> None:
+    """Let the clock show these times, one a look, and the last one for ever."""
+    shown = iter(seconds)
+    last = seconds[-1]
+    monkeypatch.setattr(time, "perf_counter", lambda: next(shown, last))
+
+
+def test_what_the_clock_cut_short_is_marked_even_if_patience_ends_too(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, train, valid = trainer(shop, tmp_path, max_seconds=10, stopping_step=1)
+    scripted(made, [0.2, 0.1])
+    # looks: start; before 2 batches; curve; end of epoch 1; before 2 batches, the second too late
+    clock(monkeypatch, [0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 11.0])
+    made.fit(train, valid, saved=False)
+    assert made.report.steps == 3
+    assert made.report.stopped_by == "seconds"
+
+
+def test_the_clock_does_not_mark_what_came_to_its_end(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, train, valid = trainer(shop, tmp_path, max_seconds=10, epochs=1)
+    clock(monkeypatch, [0.0, 1.0, 1.0, 11.0])
+    made.fit(train, valid, saved=False)
+    assert (made.report.steps, made.report.stopped_by) == (2, "epochs")
+
+
+def test_validation_masks_the_history_when_the_protocol_does(shop: Path, tmp_path: Path) -> None:
+    shown, _, valid = trainer(shop, tmp_path, "SequentialPop", valid_metric="MRR@10")
+    hidden = trainer(shop, tmp_path, "SequentialPop", valid_metric="MRR@10", history="masked")[0]
+    assert hidden.validate(valid) > shown.validate(valid)  # fewer items are ranked, and no target repeats
 
 
 def test_patience_counts_validations_without_improvement(shop: Path, tmp_path: Path) -> None:
@@ -229,6 +264,7 @@ def test_damaged_and_foreign_checkpoints(saved: tuple[Path, HierSRecTrainer, Any
     [
         ({"version": 99}, "version 99; this release reads 1"),
         ({"sha256": {"../../etc/passwd": "0"}}, "lists the files"),
+        ({"sha256": []}, "sha256 is no table of files"),
     ],
 )
 def test_other_version_and_foreign_files(
@@ -238,6 +274,58 @@ def test_other_version_and_foreign_files(
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
     with pytest.raises(CheckpointError, match=message):
         checkpoint.load(saved[0])
+
+
+def test_weights_of_another_shape_are_refused(saved: tuple[Path, HierSRecTrainer, Any]) -> None:
+    path = saved[0] / "checkpoint.json"
+    head = json.loads(path.read_text(encoding="utf-8"))
+    head["config"]["hidden_size"] = 16
+    path.write_text(json.dumps(head), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="the weights do not fit its settings"):
+        load_data_and_model(saved[0])
+
+
+class Trap:
+    """Unpickling this makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("dataset", ["shop", "sub/shop", "../shop"])
+def test_a_strangers_checkpoint_runs_no_code(
+    saved: tuple[Path, HierSRecTrainer, Any], tmp_path: Path, dataset: str
+) -> None:
+    """RecBole would unpickle <checkpoint_dir>/<dataset>-HierSRecDataset.pth, where the settings say."""
+    caches = tmp_path / "caches" / "in"
+    (caches / "sub").mkdir(parents=True)
+    for folder in (caches, caches / "sub", caches.parent):
+        (folder / "shop-HierSRecDataset.pth").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    path = saved[0] / "checkpoint.json"
+    head = json.loads(path.read_text(encoding="utf-8"))
+    head["config"] |= {"dataset": dataset, "checkpoint_dir": str(caches)}
+    path.write_text(json.dumps(head), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="is not the name of a dataset|would unpickle"):
+        load_data_and_model(saved[0])
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_loading_writes_nothing_where_the_checkpoint_says(
+    saved: tuple[Path, HierSRecTrainer, Any], tmp_path: Path
+) -> None:
+    path = saved[0] / "checkpoint.json"
+    head = json.loads(path.read_text(encoding="utf-8"))
+    head["config"] |= {
+        "save_dataset": True,
+        "save_dataloaders": True,
+        "checkpoint_dir": str(tmp_path / "new"),
+    }
+    path.write_text(json.dumps(head), encoding="utf-8")
+    load_data_and_model(saved[0])
+    assert not (tmp_path / "new").exists()
 
 
 def test_another_catalogue_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 
 from recbole_hiersrec.data.dataset import item_counts_of
-from recbole_hiersrec.model.loss import NegativeSampler, full_softmax, next_items, sampled_softmax
+from recbole_hiersrec.model.loss import item_loss, next_items, sampler_of
 from recbole_hiersrec.settings import hiersrec_settings
 
 
@@ -27,11 +27,9 @@ class EveryPosition:
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)  # type: ignore[call-arg]
-        self.loss_settings = hiersrec_settings(config.final_config_dict, type(self).__name__)
         self.keep_positions = False
-        self.sampler = NegativeSampler(
-            item_counts_of(dataset), self.loss_settings.negative_power, self.loss_settings.n_negatives
-        )
+        settings = hiersrec_settings(config.final_config_dict, type(self).__name__)
+        self.sampler = sampler_of(settings, item_counts_of(dataset))
 
     def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
         """RecBole's, except inside :meth:`states`, where all positions are kept."""
@@ -52,16 +50,21 @@ class EveryPosition:
         history, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]  # type: ignore[attr-defined]
         labels = next_items(history, length, interaction[self.POS_ITEM_ID])  # type: ignore[attr-defined]
         real = labels > 0
-        queries, targets = self.states(history, length)[real], labels[real]  # [T, D], [T]
         table = self.item_embedding.weight
-        if self.loss_settings.loss == "full":
-            return full_softmax(queries, table, targets)
-        negatives, expected = self.sampler.sample(queries.device)
-        positive = (queries * table[targets]).sum(-1)
-        return sampled_softmax(positive, queries @ table[negatives].T, negatives, targets, expected)
+        return item_loss(
+            self.states(history, length)[real],  # [T, D]
+            labels[real],
+            lambda ids: table if ids is None else table[ids],
+            self.sampler,
+        )
 
-    def queries(self, interaction: Any) -> Tensor:
-        """State at the last position [B, D]: scores are ``queries @ item_vectors.T``."""
+    def queries(self, interaction: Any, item_vectors: Tensor | None = None) -> Tensor:
+        """State at the last position [B, D]: scores are ``queries @ item_vectors.T``.
+
+        Args:
+            interaction: sessions.
+            item_vectors: taken for the sake of a common signature; the module looks its embeddings up anyway.
+        """
         return self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])  # type: ignore[attr-defined]
 
     def item_vectors(self) -> Tensor:

@@ -15,10 +15,12 @@ from recbole_hiersrec.model.loss import next_items
 
 
 class MarkovChain(CountingModel):
-    """Score of item j after last item i: count(i -> j) + popularity(j) / (1 + all interactions).
+    """Score of item j after last item i: count(i -> j) + r(j) / (1 + R).
 
-    The maximum-likelihood chain (Rendle et al., 2010, section 3) ranks by count(i -> j); the second term is below 1,
-    so it only orders items with the same count, and stands in where the last item was never followed by anything.
+    The maximum-likelihood chain (Rendle et al., 2010, section 3) ranks by count(i -> j). r(j) is the place of j's
+    number of training interactions among the R different such numbers, lowest 0; so the second term is below 1,
+    orders only items with the same count, and stands in where the last item was never followed by anything.
+    (Places rather than the numbers themselves, which next to a large count would be lost in float32.)
     """
 
     offsets: Tensor
@@ -35,11 +37,11 @@ class MarkovChain(CountingModel):
         pairs = (np.ones(real.sum(), dtype=np.float32), (history.numpy()[real], labels.numpy()[real]))
         chain = csr_matrix(pairs, shape=(self.n_items, self.n_items))
         chain.sum_duplicates()
-        popularity = item_counts_of(dataset).double()
+        different, places = item_counts_of(dataset).unique(return_inverse=True)
         self.register_buffer("offsets", torch.from_numpy(chain.indptr.astype(np.int64)))
         self.register_buffer("followers", torch.from_numpy(chain.indices.astype(np.int64)))
         self.register_buffer("follower_counts", torch.from_numpy(chain.data))
-        self.register_buffer("popularity", (popularity / (1 + popularity.sum())).float())
+        self.register_buffer("popularity", places.float() / (1 + len(different)))
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Scores of all items, [B, N + 1]."""

@@ -42,7 +42,7 @@ class Catalogue:
 
 
 def read_catalogue(
-    path: Path | None,
+    path: Path,
     tokens: Sequence[str],
     settings: HierSRecSettings,
     *,
@@ -57,19 +57,16 @@ def read_catalogue(
     Raises:
         InputError: a named column does not exist or has the wrong type, or an item has two rows.
     """
-    wanted = [*settings.category_fields, *settings.metadata_fields]
-    if settings.title_field:
-        wanted.append(settings.title_field)
+    wanted = wanted_fields(settings)
     n_items = len(tokens)
     if not wanted:
         nothing = np.zeros((n_items + 1, 0), dtype=np.int64)
         return Catalogue(tuple(tokens), None, nothing, nothing)
-    if path is None or not path.is_file():
-        raise InputError(f"fields {', '.join(wanted)} need an .item file; there is no {path}")
-    types = dict(header(path, separator))
-    _check_fields(path, wanted, types, settings.title_field)
+    types = check_fields(path, settings, separator)
     rows = _row_of_item(path, tokens, item_field, separator)
-    columns = {field: _pick(column(path, field, separator), rows) for field in dict.fromkeys(wanted)}
+    columns = {
+        field: _pick(column(path, field, separator), rows) for fields in wanted.values() for field in fields
+    }
     taxonomy = None
     if settings.category_fields:
         taxonomy = _taxonomy(settings.category_fields, types, columns, seq_separator)
@@ -105,17 +102,36 @@ def encode_titles(titles: Sequence[str], vocab_size: int, max_tokens: int) -> In
     return table
 
 
-def _check_fields(path: Path, wanted: Sequence[str], types: dict[str, str], title_field: str | None) -> None:
-    for field in wanted:
+def wanted_fields(settings: HierSRecSettings) -> dict[str, tuple[str, ...]]:
+    """Setting -> columns of the .item file that it names; settings that name none are left out."""
+    named = {
+        "category_fields": settings.category_fields,
+        "metadata_fields": settings.metadata_fields,
+        "title_field": (settings.title_field,) if settings.title_field else (),
+    }
+    return {key: fields for key, fields in named.items() if fields}
+
+
+def check_fields(path: Path, settings: HierSRecSettings, separator: str = SEPARATOR) -> dict[str, str]:
+    """Column -> type of the .item file ``path``, once every column that the settings name is known to be usable.
+
+    Raises:
+        InputError: there is no such file, a named column does not exist, or is neither token nor token_seq.
+    """
+    wanted = wanted_fields(settings)
+    if not path.is_file():
+        raise InputError(f"{', '.join(wanted)}: need an .item file; there is no {path}")
+    types = dict(header(path, separator))
+    for key, field in ((key, field) for key, fields in wanted.items() for field in fields):
         if field not in types:
             raise InputError(
-                f"{path}: no column '{field}'{nearest(field, types)} (columns: {', '.join(types)})"
+                f"{key}: {path} has no column '{field}'{nearest(field, types)} (columns: {', '.join(types)})"
             )
         if types[field] not in ("token", "token_seq"):
             raise InputError(
-                f"{path}: column '{field}' is of type {types[field]}; allowed as category, title or metadata: "
-                "token, token_seq"
+                f"{key}: column '{field}' of {path} is of type {types[field]}; allowed: token, token_seq"
             )
+    return types
 
 
 def _row_of_item(path: Path, tokens: Sequence[str], item_field: str, separator: str) -> list[int | None]:

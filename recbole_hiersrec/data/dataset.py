@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from recbole.data.dataset import SequentialDataset
 from torch import Tensor
 
@@ -49,15 +50,27 @@ class HierSRecDataset(SequentialDataset):
         parts: list[Any] = super().build()
         train = parts[0]
         rows = train.inter_feat
-        users, lengths = rows[self.uid_field].numpy(), rows[self.item_list_length_field].numpy()
-        keep, starts = covering_rows(users, lengths, self.max_item_list_len)
+        if len(rows) == 0:
+            raise InputError(
+                f"data set '{self.dataset_name}' has no training case: every session is too short"
+            )
+        users, history, lengths, targets = (
+            rows[field].numpy()
+            for field in (
+                self.uid_field,
+                history_field(self),
+                self.item_list_length_field,
+                self.iid_field,
+            )
+        )
+        keep, starts = covering_rows(users, history, lengths, targets, self.max_item_list_len)
         train.item_counts = self._count(rows, keep, starts)
         train.inter_feat = rows[torch.from_numpy(keep)]
         return parts
 
     def _count(self, rows: Any, keep: IntArray, starts: IntArray) -> Tensor:
         """Interactions of each item in the sessions that the kept rows cover, long [N + 1]."""
-        history = rows[self.item_id_list_field].numpy()
+        history = rows[history_field(self)].numpy()
         lengths = rows[self.item_list_length_field].numpy()
         inside = np.arange(history.shape[1]) < lengths[:, None]
         inside[:, 0] = (
@@ -67,31 +80,60 @@ class HierSRecDataset(SequentialDataset):
         return torch.from_numpy(np.bincount(np.concatenate(seen), minlength=self.item_num))
 
 
-def covering_rows(users: IntArray, lengths: IntArray, max_length: int) -> tuple[IntArray, IntArray]:
-    """Choose the prefix rows that, learned from at every position, cover every target exactly once.
+def covering_rows(
+    users: IntArray, history: IntArray, lengths: IntArray, targets: IntArray, max_length: int
+) -> tuple[IntArray, IntArray]:
+    """Choose the rows that, learned from at every position, cover every target exactly once.
 
-    Per user the last row and every ``max_length``-th one before it. Users whose rows are not the growing prefixes of
-    one session (a prepared split with one row a session) keep all their rows.
+    A user's rows are cut into runs, in which every row is the one before it plus that row's target, cut to the
+    last ``max_length`` items. Of a run that begins with a single item, the last row and every ``max_length``-th
+    one before it are kept; of any other (a prepared split with one row a session) all rows.
 
     Args:
-        users: user id of each row, [R]; a user's rows in time order, not necessarily side by side.
+        users: user id of each row, [R]; a user's growing prefixes in time order, not necessarily side by side.
+        history: item ids, 0-padded on the right, [R, L].
         lengths: number of history items of each row, [R].
-        max_length: longest history L.
+        targets: the item after the last one, [R].
+        max_length: longest history.
 
     Returns:
         (indices of the rows to keep, those among them that begin at the start of a session), ascending.
     """
-    order = np.argsort(users, kind="stable")
-    sorted_users = users[order]
-    first = np.flatnonzero(np.r_[True, sorted_users[1:] != sorted_users[:-1]])
+    rows = (users, history, lengths, targets, max_length)
+    order, by_length = np.argsort(users, kind="stable"), np.lexsort((lengths, users))
+    # A prepared split may have a session's prefixes in any order: per user, the order with more runs holds.
+    gain = np.bincount(users[order][1:], _follows(by_length, *rows).astype(float) - _follows(order, *rows))
+    order = np.where(gain[users[order]] > 0, by_length, order) if len(gain) else order
+    follows = _follows(order, *rows)
+    first = np.flatnonzero(np.r_[True, ~follows])
     sizes = np.diff(np.r_[first, len(users)])
-    position = np.arange(len(users)) - np.repeat(first, sizes)  # 0, 1, 2, ... within a user
-    grows = lengths[order] == np.minimum(position + 1, max_length)
-    regular = np.repeat(np.logical_and.reduceat(grows, first), sizes)
+    position = np.arange(len(users)) - np.repeat(first, sizes)  # 0, 1, 2, ... within a run
+    regular = np.repeat(lengths[order][first] == 1, sizes)
     from_end = np.repeat(sizes, sizes) - 1 - position
     chosen = ~regular | (from_end % max_length == 0)
     starting = chosen & (~regular | (position < max_length))
     return np.sort(order[chosen]), np.sort(order[starting])
+
+
+def _follows(
+    order: IntArray, users: IntArray, history: IntArray, lengths: IntArray, targets: IntArray, max_length: int
+) -> NDArray[np.bool_]:
+    """Whether each row (in ``order``, from the second) is the row before it plus that row's target, [R - 1]."""
+    user, past, length = users[order], history[order], lengths[order]
+    grown = np.pad(past, ((0, 0), (0, 1)))  # [R, L + 1]
+    grown[np.arange(len(grown)), length] = targets[order]
+    cut = length == max_length
+    grown[cut, :-1] = grown[cut, 1:]
+    return (
+        (user[1:] == user[:-1])
+        & (past[1:] == grown[:-1, : past.shape[1]]).all(1)
+        & (length[1:] == np.minimum(length[:-1] + 1, max_length))
+    )
+
+
+def history_field(dataset: Any) -> str:
+    """Name of the field that holds the items of a row's history, whatever the item field is called."""
+    return dataset.iid_field + dataset.config["LIST_SUFFIX"]
 
 
 def catalogue_of(dataset: Any) -> Catalogue:

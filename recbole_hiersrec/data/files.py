@@ -7,13 +7,19 @@ Format: https://recbole.io/docs/user_guide/data/atomic_files.html
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.names import recbole_folder
 
 SEPARATOR = "\t"
+MISSING = frozenset(
+    {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"}
+    | {"NA", "NULL", "NaN", "None", "n/a", "nan", "null"}
+)
+"""What pandas.read_csv takes for a missing value (its documentation of na_values)."""
 PACKAGED = (
     "ml-100k"  # RecBole reads this name from its own folder and ignores data_path (configurator.py:381)
 )
@@ -26,7 +32,7 @@ def dataset_folder(name: str, data_path: str | Path) -> Path:
     return recbole_folder() / "dataset_example" / PACKAGED
 
 
-def atomic_files(name: str, data_path: str | Path = "dataset") -> dict[str, Path]:
+def atomic_files(name: str, data_path: str | Path = "dataset", separator: str = SEPARATOR) -> dict[str, Path]:
     """Find the atomic files of a data set.
 
     Returns:
@@ -50,16 +56,19 @@ def atomic_files(name: str, data_path: str | Path = "dataset") -> dict[str, Path
     found = {suffix: path for suffix, path in files.items() if path.is_file()}
     if "inter" not in found:
         raise InputError(f"data set '{name}': {files['inter']} is missing")
-    header(found["inter"])
-    if next(_rows(found["inter"]), None) is None:
+    header(found["inter"], separator)
+    if next(_rows(found["inter"], separator), None) is None:
         raise InputError(f"data set '{name}' is empty: {found['inter']} has a header and no rows")
     return found
 
 
 def header(path: Path, separator: str = SEPARATOR) -> list[tuple[str, str]]:
     """Columns of an atomic file as (field, type), from its first line ``field:type<TAB>field:type...``."""
-    with path.open(encoding="utf-8") as file:
-        line = file.readline().rstrip("\r\n")
+    line = next(_lines(path), "")
+    if line.startswith("\ufeff"):
+        raise InputError(
+            f"{path}: begins with a byte order mark, which RecBole takes for part of the first name"
+        )
     if not line:
         raise InputError(
             f"{path}: is empty; expected a header such as 'user_id:token{separator}item_id:token'"
@@ -92,33 +101,69 @@ def column(path: Path, field: str, separator: str = SEPARATOR) -> list[str]:
     Raises:
         InputError: the file has no such column, or a row has too few cells.
     """
-    fields = [name for name, _ in header(path, separator)]
-    if field not in fields:
-        raise InputError(
-            f"{path}: no column '{field}'{nearest(field, fields)} (columns: {', '.join(fields)})"
-        )
-    position = fields.index(field)
-    values = []
+    return [value for _, (value,) in _cells(path, [field], separator)]
+
+
+def check_interactions(path: Path, user: str, item: str, when: str, separator: str = SEPARATOR) -> set[str]:
+    """Read an .inter file once and make sure that RecBole will take every row for what it says.
+
+    Returns:
+        The different item tokens.
+
+    Raises:
+        InputError: a column is missing, a cell is empty, a token would be read as missing (pandas takes "NA" and
+            "null" for that, and RecBole then drops the row), or a time is not a number.
+    """
+    items = set()
+    for number, cells in _cells(path, [user, item, when], separator):
+        for field, cell in zip((user, item), cells[:2], strict=True):
+            if cell in MISSING:
+                raise InputError(
+                    f"{path}, line {number}: {field} is {cell!r}, which RecBole reads as missing; rename it"
+                )
+        try:
+            finite = math.isfinite(float(cells[2]))
+        except ValueError:
+            finite = False
+        if not finite:
+            raise InputError(f"{path}, line {number}: {when} is {cells[2]!r}; allowed: a number")
+        items.add(cells[1])
+    return items
+
+
+def _cells(path: Path, fields: Sequence[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+    """(line number, cells of ``fields``) of every row."""
+    known = [name for name, _ in header(path, separator)]
+    for field in fields:
+        if field not in known:
+            raise InputError(
+                f"{path}: no column '{field}'{nearest(field, known)} (columns: {', '.join(known)})"
+            )
+    positions = [known.index(field) for field in fields]
     for number, cells in _rows(path, separator):
-        if len(cells) <= position:
-            raise InputError(f"{path}, line {number}: {len(cells)} cells, the header has {len(fields)}")
-        values.append(cells[position])
-    return values
-
-
-def count_items(files: Mapping[str, Path], field: str = "item_id", *, catalogue: bool = False) -> int:
-    """Number of different items in .inter, and with ``catalogue`` also those only in .item."""
-    items = set(column(files["inter"], field))
-    if catalogue and "item" in files:
-        items.update(column(files["item"], field))
-    return len(items)
+        if len(cells) != len(known):
+            raise InputError(f"{path}, line {number}: {len(cells)} cells, the header has {len(known)}")
+        yield number, [cells[position] for position in positions]
 
 
 def _rows(path: Path, separator: str = SEPARATOR) -> Iterator[tuple[int, list[str]]]:
     """(line number, cells) of every row below the header; blank lines are left out."""
-    with path.open(encoding="utf-8", newline="\n") as file:
-        file.readline()
-        for number, line in enumerate(file, start=2):
-            text = line.rstrip("\r\n")
-            if text:
-                yield number, text.split(separator)
+    lines = _lines(path)
+    next(lines, "")
+    for number, line in enumerate(lines, start=2):
+        if line:
+            yield number, line.split(separator)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Lines of a UTF-8 file without their ends; raises :class:`InputError` where it cannot be read."""
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            for line in file:
+                yield line.rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: is not UTF-8: byte {error.object[error.start]:#04x}, {error.reason}"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None

@@ -103,14 +103,12 @@ class Taxonomy:
                 parents = tuple(file[f"parent_{level}"] for level in range(len(levels)))
                 names = [[str(name) for name in file[f"label_{level}"]] for level in range(len(levels))]
                 item_category = file["item_category"]
-        except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+            labels: list[tuple[Path_, ...]] = []
+            for above, names_here in zip(parents, names, strict=True):
+                upper = labels[-1] if labels else ((),)
+                labels.append(tuple((*upper[p], name) for p, name in zip(above, names_here, strict=True)))
+        except (OSError, KeyError, ValueError, IndexError, TypeError, EOFError, BadZipFile) as error:
             raise CheckpointError(f"{path}: not a taxonomy, or damaged: {error}") from None
-        labels: list[tuple[Path_, ...]] = []
-        for level, level_names in enumerate(names):
-            above = labels[-1] if level else ((),)
-            labels.append(
-                tuple((*above[p], name) for p, name in zip(parents[level], level_names, strict=True))
-            )
         return cls(levels, tuple(labels), parents, item_category)
 
 

@@ -17,7 +17,7 @@ class SessionEncoder(nn.Module):
         n_layers: number of blocks.
         n_heads: attention heads; must divide ``hidden_size``.
         inner_size: width of the feed-forward layers.
-        hidden_dropout: dropout on the input and on the output of every sub-layer.
+        hidden_dropout: dropout on the input, on the output of every sub-layer, and inside the feed-forward layers.
         attn_dropout: dropout on attention weights.
     """
 

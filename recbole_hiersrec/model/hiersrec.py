@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor
 
 from recbole_hiersrec.data.dataset import catalogue_of, item_counts_of
 from recbole_hiersrec.model.heads import HeadsOutput
-from recbole_hiersrec.model.loss import NegativeSampler, full_softmax, multi_task, next_items, sampled_softmax
+from recbole_hiersrec.model.loss import item_loss, multi_task, next_items, sampler_of
 from recbole_hiersrec.model.network import build_network
 from recbole_hiersrec.settings import hiersrec_settings
 
@@ -37,9 +36,7 @@ class HierSRec(SequentialRecommender):
         n_levels = self.catalogue.taxonomy.n_levels if self.catalogue.taxonomy else 0
         self.loss_weights = self.settings.loss_weights(n_levels)
         self.network = build_network(self.catalogue, self.settings, self.max_seq_length)
-        self.sampler = NegativeSampler(
-            item_counts_of(dataset), self.settings.negative_power, self.settings.n_negatives
-        )
+        self.sampler = sampler_of(self.settings, item_counts_of(dataset))
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Item softmax at every position + weighted category cross-entropies; a scalar."""
@@ -47,32 +44,32 @@ class HierSRec(SequentialRecommender):
         labels = next_items(history, length, interaction[self.POS_ITEM_ID])
         real = labels > 0
         targets = labels[real]  # [T]
-        full = self.settings.loss == "full"
-        table = self.network.items() if full else None
+        table = self.network.items() if self.sampler is None else None
         heads = self.network.heads(self.network.states(history, table)[real])
-        queries = self.network.queries(heads)  # [T, A]
-        if full:
-            item_loss = full_softmax(queries, self.network.item_vectors(table=table), targets)
-        else:
-            item_loss = self._sampled(queries, targets)
-        categories = self.network.items.item_category[targets]
-        return multi_task(item_loss, heads.category_logits, categories, self.loss_weights)
-
-    def _sampled(self, queries: Tensor, targets: Tensor) -> Tensor:
-        negatives, expected = self.sampler.sample(queries.device)
-        positive = (queries * self.network.item_vectors(targets)).sum(-1)
-        return sampled_softmax(
-            positive, queries @ self.network.item_vectors(negatives).T, negatives, targets, expected
+        of_items = item_loss(
+            self.network.queries(heads),
+            targets,
+            lambda ids: self.network.item_vectors(ids, table if ids is None else None),
+            self.sampler,
         )
+        categories = self.network.items.item_category[targets]
+        return multi_task(of_items, heads.category_logits, categories, self.loss_weights)
 
-    def last_heads(self, interaction: Any) -> HeadsOutput:
-        """Heads at the last position of every session, [B, ...]."""
-        states = self.network.states(interaction[self.ITEM_SEQ])
+    def last_heads(self, interaction: Any, item_vectors: Tensor | None = None) -> HeadsOutput:
+        """Heads at the last position of every session, [B, ...]; see :meth:`queries`."""
+        table = None if item_vectors is None else item_vectors[:, : self.settings.hidden_size]
+        states = self.network.states(interaction[self.ITEM_SEQ], table)
         return self.network.heads(self.gather_indexes(states, interaction[self.ITEM_SEQ_LEN] - 1))
 
-    def queries(self, interaction: Any) -> Tensor:
-        """Augmented queries [B, A]: scores are ``queries @ item_vectors.T``."""
-        return self.network.queries(self.last_heads(interaction))
+    def queries(self, interaction: Any, item_vectors: Tensor | None = None) -> Tensor:
+        """Augmented queries [B, A]: scores are ``queries @ item_vectors.T``.
+
+        Args:
+            interaction: sessions.
+            item_vectors: what :meth:`item_vectors` gave, if it is at hand: its first D columns are the vectors of
+                the session's items, which then need not be computed again.
+        """
+        return self.network.queries(self.last_heads(interaction, item_vectors))
 
     def item_vectors(self) -> Tensor:
         """Augmented item vectors [N + 1, A]; row 0 is the PAD."""
@@ -89,4 +86,5 @@ class HierSRec(SequentialRecommender):
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Scores of all items, [B, N + 1]."""
-        return torch.matmul(self.queries(interaction), self.item_vectors().T)
+        items = self.item_vectors()
+        return self.queries(interaction, items) @ items.T

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from recbole_hiersrec.settings import HierSRecSettings
 
 
 def next_items(history: Tensor, length: Tensor, target: Tensor) -> Tensor:
@@ -76,6 +78,27 @@ def multi_task(
     return loss
 
 
+def item_loss(
+    queries: Tensor,
+    targets: Tensor,
+    vectors: Callable[[Tensor | None], Tensor],
+    sampler: NegativeSampler | None,
+) -> Tensor:
+    """Mean loss of the next item over T targets: over all items, or with a sampler over its negatives.
+
+    Args:
+        queries: [T, A].
+        targets: item ids 1..N, [T].
+        vectors: item ids [...] -> item vectors [..., A]; None -> the whole table [N + 1, A].
+        sampler: None for the full softmax.
+    """
+    if sampler is None:
+        return full_softmax(queries, vectors(None), targets)
+    negatives, expected = sampler.sample(queries.device)
+    positive = (queries * vectors(targets)).sum(-1)
+    return sampled_softmax(positive, queries @ vectors(negatives).T, negatives, targets, expected)
+
+
 class NegativeSampler:
     """Draws item ids 1..N with probability proportional to count^power (0: uniform).
 
@@ -97,3 +120,15 @@ class NegativeSampler:
         rows = torch.searchsorted(self.cumulative, drawn).clamp(max=len(self.cumulative) - 1)
         expected = self.probability[rows] * self.n_negatives
         return (rows + 1).to(device), expected.float().to(device)
+
+
+def sampler_of(settings: HierSRecSettings, counts: Tensor) -> NegativeSampler | None:
+    """The sampler that the settings ask for; None for the full softmax.
+
+    Args:
+        settings: ``loss``, ``n_negatives`` and ``negative_power`` are read.
+        counts: training interactions of each item, [N + 1].
+    """
+    if settings.loss == "full":
+        return None
+    return NegativeSampler(counts, settings.negative_power, settings.n_negatives)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_hiersrec.data.catalogue import Catalogue
+from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.model.encoder import SessionEncoder
 from recbole_hiersrec.model.heads import HeadsOutput, HierarchicalHeads
 from recbole_hiersrec.model.items import ItemVectors
@@ -76,6 +77,10 @@ class HierSRecNetwork(nn.Module):
 def build_network(catalogue: Catalogue, settings: HierSRecSettings, max_length: int) -> HierSRecNetwork:
     """Put a network together for the items of ``catalogue``."""
     taxonomy = catalogue.taxonomy
+    if not (settings.use_item_id or taxonomy or catalogue.title_tokens.size or catalogue.metadata.size):
+        raise InputError(
+            "use_item_id: false leaves items without a vector; name category, title or metadata fields"
+        )
     sizes = taxonomy.sizes if taxonomy else ()
     item_category = taxonomy.item_category if taxonomy else catalogue.metadata[:, :0]
     items = ItemVectors(
