@@ -10,14 +10,17 @@ import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+import seaborn
 from fake_job import make_record
 from fake_suite import make_records
 
+from recbole_hiersrec.benchmark.environment import code_hash
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.report import tables
-from recbole_hiersrec.report.figures import model_colours
+from recbole_hiersrec.report.figures import draw_all, model_colours
 from recbole_hiersrec.report.frame import (
     ACCURACY_COLUMNS,
     TIMING_COLUMNS,
@@ -133,8 +136,6 @@ def test_leaderboard_is_sorted_and_names_the_way_of_training(records: Records) -
         ["2", "SASRecAllPositions (every position)", "0.0606"],
         ["3", "SequentialPop (counted)", "0.0106"],
     ]
-    named = make_record(records[1]["job"] | {"name": "SASRec, every position", "key": "k", "suite": "s"})
-    assert tables.label(named) == "SASRec, every position"
 
 
 def test_equal_values_share_a_rank(records: Records) -> None:
@@ -181,14 +182,27 @@ def test_clock_of_one_seed_leaves_the_mean_of_the_others(tmp_path: Path) -> None
     records[1] = stop(records[1])
     board = tables.leaderboard(tables.entries(records))
     assert [row[:3] for row in board.rows] == [
-        ["1", "SASRecAllPositions (every position)", "0.0601"],
+        ["", "SASRecAllPositions (every position) ‡", "0.0601"],
         ["", "SASRecAllPositions (every position) † seed 3", "0.5003"],
     ]
+    assert "‡ fewer finished seeds" in board.text("github")
+
+
+def test_fewer_seeds_are_never_ranked_before_more(tmp_path: Path) -> None:
+    records = make_records(tmp_path, seeds=[1, 3], models=["HierSRec", "SequentialPop"])[1]
+    left = [
+        record for record in records if (record["job"]["model"], record["job"]["seed"]) != ("HierSRec", 3)
+    ]
+    assert [row[:2] for row in tables.leaderboard(tables.entries(left)).rows] == [
+        ["1", "SequentialPop (counted)"],
+        ["", "HierSRec (every position) ‡"],
+    ]
+    assert "SequentialPop (counted) has the highest" in render_page(left, [], [])
 
 
 def test_all_stopped_ranks_nothing(records: Records) -> None:
     page = render_page([stop(record) for record in records], [], [])
-    assert "the clock stopped every job, so nothing is ranked" in page
+    assert "no model has finished all its seeds within the limits, so nothing is ranked" in page
 
 
 def test_candidates_table(records: Records) -> None:
@@ -226,7 +240,7 @@ def test_page_says_what_it_rests_on(records: Records) -> None:
     assert first.startswith(
         "**toy**: HierSRec (every position) has the highest NDCG@10 here, 0.0806, before SASRec"
     )
-    assert "88.0 % at 4 %, 100.0 % at 10 %" in first
+    assert "Shares above" not in first
     assert (
         "One seed (2026) and 40 test cases: small differences may be chance. No significance test was made"
         in first
@@ -234,7 +248,7 @@ def test_page_says_what_it_rests_on(records: Records) -> None:
     for text in (
         "figures/accuracy-toy.png",
         "0123abc",
-        "4567def",
+        code_hash(),
         "abacus",
         "torch: 2.13.0",
         "hiersrec bench FILE",
@@ -242,6 +256,111 @@ def test_page_says_what_it_rests_on(records: Records) -> None:
     ):
         assert text in page, text
     assert "significant" not in page
+
+
+def add_rule(record: dict[str, Any], rule: str, share: float) -> None:
+    """Give the record a second rule, which keeps ``share`` times what cells keeps, at the same costs."""
+    for row in [row for row in record["accuracy"] if row["candidate_rule"]]:
+        factor = share if row["k"] else 1
+        record["accuracy"].append(row | {"candidate_rule": rule, "value": row["value"] * factor})
+    for row in [row for row in record["timing"] if row["variant"].startswith("cells")]:
+        record["timing"].append(row | {"variant": row["variant"].replace("cells", rule)})
+
+
+def test_claim_names_place_and_one_fraction_a_rule(records: Records) -> None:
+    add_rule(records[0], "k-means", 1.25)
+    costs = "6.0 % of the items scanned, 2.00x the speed of all items for one query, 0.50x in batches"  # .04 + .02
+    wanted = (
+        "before SASRecAllPositions (every position) with 0.0606. HierSRec (every position) is 1st of 3; "
+        f"scoring 4 % of the items it keeps 88.0 % of its NDCG@10 (rule cells, {costs}); "
+        f"scoring 4 % of the items it keeps 110.0 % of its NDCG@10 (rule k-means, {costs}). "
+    )
+    unmasked = "chance or items of the session itself that the candidates leave out. One seed"
+    assert f"{wanted}Shares above 100 % may be {unmasked}" in render_page(records, [], [])
+    for record in records:
+        record["job"]["protocol"]["history"] = "masked"
+    assert f"{wanted}Shares above 100 % may be chance. One seed" in render_page(records, [], [])
+    records[1]["accuracy"] = make_record(records[1]["job"] | {"key": "", "suite": ""}, quality=0.9)[
+        "accuracy"
+    ]
+    assert "HierSRec (every position) is 2nd of 3; scoring" in render_page(records, [], [])
+
+
+def test_claim_leaves_out_what_was_not_measured(records: Records) -> None:
+    records[0]["timing"] = []
+    assert "(rule cells, 6.0 % of the items scanned). One seed" in render_page(records, [], [])
+
+
+def quickstart_like(folder: Path, **changes: Any) -> Records:
+    models = [
+        {"model": "HierSRec", "candidates": True, "settings": {"category_fields": ["class"]}},
+        *("SASRecAllPositions", "GRU4RecAllPositions", "MarkovChain", "SequentialPop"),
+    ]
+    records = make_records(folder, models=models, **changes)[1]
+    for record in records:
+        if record["job"]["candidates"]:
+            add_rule(record, "k-means", 1.25)
+    return records
+
+
+def test_terminal_fits_in_80_columns(tmp_path: Path) -> None:
+    records = quickstart_like(tmp_path)
+    text = terminal_lines(records)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "2  SASRecAllPositions    0.0606     0.0606  0.0606     71.2\n" in text
+    assert "HierSRec  k-means  4 %     0.0887  110.0 %    6.0 %  2.00x\n" in text
+    assert "seeds" not in text
+    assert (
+        "trained on every position: HierSRec, SASRecAllPositions, GRU4RecAllPositions;\n"
+        "counted: MarkovChain, SequentialPop.\nOne seed (2026)" in text
+    )
+    assert "trained on" not in terminal_lines(records[:2])
+    stopped = terminal_lines([*records[:2], stop(records[2]), *records[3:]])
+    assert max(map(len, stopped.splitlines())) <= 80
+    assert "\n   GRU4RecAllPositions †   0.5006 " in stopped
+
+
+def test_terminal_of_several_seeds_fits_too(tmp_path: Path) -> None:
+    records = quickstart_like(tmp_path, seeds=[2024, 2026])
+    late = next(r for r in records if (r["job"]["model"], r["job"]["seed"]) == ("GRU4RecAllPositions", 2026))
+    text = terminal_lines([stop(late) if record is late else record for record in records])
+    assert max(map(len, text.splitlines())) <= 80
+    assert "SASRecAllPositions     0.0605 ± 0.0001     0.0605  0.0605     71.2          2\n" in text
+    assert "   GRU4RecAllPositions †           0.5006     0.5006  0.5006     71.2  seed 2026\n" in text
+
+
+def test_protocol_names_threads_device_losses_and_definitions(records: Records) -> None:
+    for record in records:
+        record["machine"]["device"] = "abacus:0"
+    records[0]["job"]["settings"] |= {"loss": "full"}
+    records[1]["job"]["settings"] |= {"loss": "sampled", "n_negatives": 64, "negative_power": 0.5}
+    records[2]["job"]["settings"].pop("loss", None)
+    protocol = render_page(records, [], []).split("## Protocol and limits")[1].split("## Machine")[0]
+    for line in (
+        "- threads: 1",
+        "- device: abacus:0",
+        "- loss: HierSRec: full softmax; SASRecAllPositions: sampled softmax "
+        "(64 shared negatives a batch, drawn by count^0.5)",
+    ):
+        assert line in protocol.splitlines(), line
+    for definition in (
+        "1 + greater + (equal - 1) / 2",
+        "scanned = (centroids compared + items scored) / items",
+    ):
+        assert definition in protocol
+
+
+@pytest.mark.parametrize(("seeds", "bands"), [([1], 0), ([1, 3], 1)])
+def test_candidate_curves_have_a_band_only_over_seeds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seeds: list[int], bands: int
+) -> None:
+    spy = Mock(wraps=seaborn.lineplot)
+    monkeypatch.setattr(seaborn, "lineplot", spy)
+    records = make_records(tmp_path, seeds=seeds)[1]
+    draw_all(tables.entries(records), model_colours([r["job"]["name"] for r in records]), "title")
+    curves = next(call.kwargs for call in spy.call_args_list if call.kwargs["y"] == "kept")
+    assert curves["errorbar"] == ("sd" if bands else None)
+    assert len(curves["ax"].collections) == bands
 
 
 def test_missing_jobs_are_named(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from recbole_hiersrec.report.tables import (
     Entry,
     accuracy_value,
     candidate_keys,
-    candidate_variant,
     headline_value,
     kept,
     timing_value,
 )
+from recbole_hiersrec.retrieval.budget import candidate_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +118,7 @@ def _draw_candidates(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: 
         style="rule",
         palette=colours,
         markers=markers,
-        errorbar="sd",
+        errorbar="sd" if frame.duplicated(["model", "rule", "percent"]).any() else None,
         ax=axes,
     )
     axes.axhline(100, color="0.4", linestyle="--", linewidth=1)
@@ -134,7 +134,7 @@ def _latency_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
     rows = []
     for line in lines:
         variants: list[tuple[str, float | None, str]] = [("all items", None, "")]
-        variants += [(candidate_variant(rule, f), f, rule) for rule, f in candidate_keys(line.records[0])]
+        variants += [(candidate_label(rule, f), f, rule) for rule, f in candidate_keys(line.records[0])]
         for variant, fraction, rule in variants:
             ms = line.mean(partial(timing_value, variant=variant, stage="total", quantity="latency median"))
             value = line.mean(partial(_headline_at, fraction=fraction, rule=rule))

@@ -10,8 +10,11 @@ from typing import Any
 
 from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.report.frame import Record
+from recbole_hiersrec.retrieval.budget import item_budget
 
 MARK = "†"
+FEWER = "‡"
+FEWER_NOTE = f"{FEWER} fewer finished seeds than the suite has: not ranked."
 FOOTNOTE = f"{MARK} stopped by the clock (the safety limit in seconds) before training had ended: not ranked."
 
 
@@ -23,6 +26,23 @@ class Entry:
     label: str
     records: tuple[Record, ...]
     stopped: bool
+    complete: bool = True
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the line takes part in ranks and claims: all its seeds came to an end of their own."""
+        return self.complete and not self.stopped
+
+    @property
+    def short(self) -> str:
+        """The model's name without the way of training, and the mark of a line that is not ranked."""
+        return (
+            f"{self.model} {MARK}"
+            if self.stopped
+            else self.model
+            if self.complete
+            else f"{self.model} {FEWER}"
+        )
 
     def values(self, get: Callable[[Record], float | None]) -> list[float]:
         """``get`` of every record that has such a value."""
@@ -41,7 +61,7 @@ class Table:
     title: str
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
-    stopped: bool = False
+    notes: Sequence[str] = ()
 
     def text(self, style: str) -> str:
         """The table in a style of tabulate, with its footnote."""
@@ -49,7 +69,7 @@ class Table:
 
         align = ["left" if header in TEXT_COLUMNS else "right" for header in self.headers]
         body = tabulate(self.rows, self.headers, tablefmt=style, disable_numparse=True, colalign=align)
-        return body + (f"\n\n{FOOTNOTE}" if self.stopped else "")
+        return "\n\n".join([body, *self.notes])
 
 
 TEXT_COLUMNS = ("model", "items", "level", "stopped by", "training data", "rule")
@@ -58,7 +78,7 @@ TEXT_COLUMNS = ("model", "items", "level", "stopped by", "training data", "rule"
 def label(record: Record) -> str:
     """The model's name in tables; it says how the model was trained."""
     name, way = record["job"]["name"], record["training"]["way"]
-    return name if way in name else f"{name} ({way})"
+    return f"{name} ({way})"
 
 
 def entries(records: Sequence[Record]) -> list[Entry]:
@@ -67,8 +87,13 @@ def entries(records: Sequence[Record]) -> list[Entry]:
     for record in sorted(records, key=lambda record: (label(record), record["job"]["seed"])):
         if record["status"] == "ok":
             by_label.setdefault(label(record), []).append(record)
-    ranked = [Entry(found[0]["job"]["name"], name, tuple(found), False) for name, found in by_label.items()]
-    several = len({record["job"]["seed"] for record in records}) > 1
+    seeds = {record["job"]["seed"] for record in records}
+    several = len(seeds) > 1
+    finished = []
+    for name, found in by_label.items():
+        complete = len(found) == len(seeds)
+        shown = name if complete else f"{name} {FEWER}"
+        finished.append(Entry(found[0]["job"]["name"], shown, tuple(found), False, complete))
     stopped = [
         Entry(
             r["job"]["name"],
@@ -80,7 +105,7 @@ def entries(records: Sequence[Record]) -> list[Entry]:
         if r["status"] != "ok"
     ]
     return [
-        *sorted(ranked, key=lambda entry: (-(entry.mean(headline_value) or 0.0), entry.label)),
+        *sorted(finished, key=lambda e: (not e.complete, -(e.mean(headline_value) or 0.0), e.label)),
         *sorted(stopped, key=lambda entry: entry.label),
     ]
 
@@ -109,11 +134,6 @@ def timing_value(record: Record, variant: str, stage: str, quantity: str) -> flo
     return None
 
 
-def candidate_variant(rule: str, fraction: float) -> str:
-    """Name that timings have for a candidate evaluation, such as "cells@0.04"."""
-    return f"{rule}@{fraction:g}"
-
-
 def candidate_keys(record: Record) -> list[tuple[str, float]]:
     """(rule, item fraction) of the record's candidate evaluations, in rising order."""
     return sorted(
@@ -137,7 +157,7 @@ def leaderboard(lines: Sequence[Entry]) -> Table:
     for line in lines:
         numbers = [number(line.values(partial(accuracy_value, metric=metric, k=k)), 4) for metric in metrics]
         seconds = number(line.values(lambda r: r["training"]["seconds"]), 1)
-        rows.append([_rank(line, lines), line.label, *numbers, seconds, str(len(line.records))])
+        rows.append([rank(line, lines), line.label, *numbers, seconds, str(len(line.records))])
     headers = ["#", "model", *(f"{metric}@{k}" for metric in metrics), "training s", "seeds"]
     return _table("Leaderboard", headers, rows, lines)
 
@@ -167,7 +187,7 @@ def candidates(lines: Sequence[Entry]) -> Table:
             n_items = line.records[0]["data"]["n_items"]
             scored = line.values(partial(at, metric="ScoredFraction", k=None))
             scanned = line.values(partial(at, metric="ScannedFraction", k=None))
-            most = f"{int(f * n_items + 1e-9)} of {n_items}"
+            most = f"{item_budget(f, n_items)} of {n_items}"
             shown_as = [number(values, 4), percent(shares), most, percent(scored), percent(scanned)]
             rows.append([line.label, rule, f"{f:g}", *shown_as])
     headers = [
@@ -240,7 +260,14 @@ def speed(lines: Sequence[Entry]) -> Table:
         for variant in dict.fromkeys(
             r["variant"] for r in line.records[0]["timing"] if r["stage"] == "total"
         ):
-            rows.append([line.label, variant, *_stages(line, variant), *_ratios(line, variant)])
+            rows.append(
+                [
+                    line.label,
+                    variant,
+                    *_stages(line, variant),
+                    *(gain(line, variant, quantity) for quantity in ("latency median", "throughput")),
+                ]
+            )
             rule = variant.partition("@")[0]
             built = partial(timing_value, variant=rule, stage="index", quantity="build")
             rows[-1].append(number(line.values(built), 2))
@@ -267,14 +294,21 @@ def percent(values: Sequence[float]) -> str:
 def _table(
     title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], lines: Sequence[Entry]
 ) -> Table:
-    return Table(title, headers, rows, any(line.stopped for line in lines))
+    return Table(title, headers, rows, marks(lines))
 
 
-def _rank(line: Entry, lines: Sequence[Entry]) -> str:
-    if line.stopped:
+def marks(lines: Sequence[Entry]) -> list[str]:
+    """What the marks of lines that are not ranked mean."""
+    notes = [FOOTNOTE] if any(line.stopped for line in lines) else []
+    return notes + ([FEWER_NOTE] if any(not line.complete for line in lines) else [])
+
+
+def rank(line: Entry, lines: Sequence[Entry]) -> str:
+    """1 + the ranked lines with a higher headline value; "" for a line that is not ranked."""
+    if not line.ranked:
         return ""
     own = line.mean(headline_value) or 0.0
-    return str(1 + sum((other.mean(headline_value) or 0.0) > own for other in lines if not other.stopped))
+    return str(1 + sum((other.mean(headline_value) or 0.0) > own for other in lines if other.ranked))
 
 
 def _levels(record: Record) -> list[str]:
@@ -300,11 +334,15 @@ def _stages(line: Entry, variant: str) -> list[str]:
     ]
 
 
-def _ratios(line: Entry, variant: str) -> list[str]:
-    """How many times as fast as with all items: latency, throughput."""
-    gains = []
-    for quantity, power in (("latency median", -1), ("throughput", 1)):
-        total = partial(timing_value, stage="total", quantity=quantity)
-        own, base = (line.mean(partial(total, variant=items)) for items in (variant, "all items"))
-        gains.append(f"{(own / base) ** power:.2f}x" if own and base else "-")
-    return gains
+def gain(line: Entry, variant: str, quantity: str) -> str:
+    """How many times as fast as with all items, "-" where it was not measured.
+
+    Args:
+        line: of the model.
+        variant: such as "cells@0.04".
+        quantity: "latency median" or "throughput".
+    """
+    total = partial(timing_value, stage="total", quantity=quantity)
+    own, base = (line.mean(partial(total, variant=items)) for items in (variant, "all items"))
+    power = 1 if quantity == "throughput" else -1
+    return f"{(own / base) ** power:.2f}x" if own and base else "-"

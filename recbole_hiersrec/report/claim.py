@@ -1,0 +1,101 @@
+"""What the tables show, in sentences, and what they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from statistics import mean
+
+from recbole_hiersrec.benchmark.suite import headline
+from recbole_hiersrec.report import tables
+from recbole_hiersrec.report.frame import Record
+from recbole_hiersrec.retrieval.budget import candidate_label
+
+NOT_TESTED = "No significance test was made"
+SHOWN_FRACTION = 0.04  # sentences name one item fraction, the nearest to this; the tables have all
+
+
+def claim(dataset: str, records: Sequence[Record]) -> str:
+    """The best model and the second, what candidates keep, and the caution."""
+    ranked = [line for line in tables.entries(records) if line.ranked]
+    if not ranked:
+        return f"**{dataset}**: no model has finished all its seeds within the limits, so nothing is ranked."
+    best, name = ranked[0], headline_name(records[0])
+    text = f"**{dataset}**: {best.label} has the highest {name} here, {_headline(best)}"
+    if len(ranked) > 1:
+        tie = ranked[1].mean(tables.headline_value) == best.mean(tables.headline_value)
+        text += f", {'level with' if tie else 'before'} {ranked[1].label} with {_headline(ranked[1])}"
+    shown = [line for line in ranked if tables.candidate_keys(line.records[0])]
+    sentences = [text, *(_candidates(line, ranked) for line in shown)]
+    shares = [_shares(line, rule, f) for line in shown for rule, f in _nearest(line)]
+    if any(round(mean(share), 3) > 1 for share in shares if share):
+        unmasked = records[0]["job"]["protocol"]["history"] == "unmasked"
+        left_out = " or items of the session itself that the candidates leave out" if unmasked else ""
+        sentences.append(f"Shares above 100 % may be chance{left_out}")
+    return f"{'. '.join(sentences)}. {caution(records)}"
+
+
+def caution(records: Sequence[Record]) -> str:
+    """How many seeds and cases the figures rest on, and that nothing was tested."""
+    seeds = sorted({record["job"]["seed"] for record in records})
+    if len(seeds) == 1:
+        return (
+            f"One seed ({seeds[0]}) and {case_count(records)}: small differences may be chance. {NOT_TESTED}."
+        )
+    finished = sorted({len(line.records) for line in tables.entries(records) if not line.stopped})
+    counts = " or ".join(str(count) for count in finished) or "no"
+    return f"Means ± standard deviations over {counts} finished seeds a model, {case_count(records)}. {NOT_TESTED}."
+
+
+def case_count(records: Sequence[Record]) -> str:
+    """How many test cases the figures are of."""
+    return f"{records[0]['data']['n_test']} test cases"
+
+
+def headline_name(record: Record) -> str:
+    """Name of the metric that tables are sorted by, such as "NDCG@10"."""
+    metric, k = headline(record["job"]["metrics"], record["job"]["ks"])
+    return f"{metric}@{k}"
+
+
+def _headline(line: tables.Entry) -> str:
+    return tables.number(line.values(tables.headline_value), 4)
+
+
+def _candidates(line: tables.Entry, ranked: Sequence[tables.Entry]) -> str:
+    place = f"{line.label} is {_ordinal(int(tables.rank(line, ranked)))} of {len(ranked)}"
+    found = [
+        f"scoring {100 * f:g} % of the items it keeps {tables.percent(_shares(line, rule, f))} of its "
+        f"{headline_name(line.records[0])} ({', '.join([f'rule {rule}', *_costs(line, rule, f)])})"
+        for rule, f in _nearest(line)
+    ]
+    return f"{place}; {'; '.join(found)}"
+
+
+def _nearest(line: tables.Entry) -> list[tuple[str, float]]:
+    """Each rule with its item fraction nearest to the one that sentences name."""
+    fractions: dict[str, list[float]] = {}
+    for rule, f in tables.candidate_keys(line.records[0]):
+        fractions.setdefault(rule, []).append(f)
+    return [(rule, min(found, key=lambda f: abs(f - SHOWN_FRACTION))) for rule, found in fractions.items()]
+
+
+def _shares(line: tables.Entry, rule: str, fraction: float) -> list[float]:
+    return line.values(partial(tables.kept, rule=rule, fraction=fraction))
+
+
+def _costs(line: tables.Entry, rule: str, fraction: float) -> list[str]:
+    """What the record holds of: items scanned, speed for one query, speed in batches."""
+    scanned = line.values(
+        partial(tables.accuracy_value, metric="ScannedFraction", k=None, fraction=fraction, rule=rule)
+    )
+    variant = candidate_label(rule, fraction)
+    one, batch = (tables.gain(line, variant, quantity) for quantity in ("latency median", "throughput"))
+    texts = [f"{tables.percent(scanned)} of the items scanned"] if scanned else []
+    texts += [f"{one} the speed of all items for one query"] if one != "-" else []
+    return [*texts, f"{batch} in batches"] if batch != "-" else texts
+
+
+def _ordinal(n: int) -> str:
+    last = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{last}"

@@ -1,0 +1,97 @@
+"""What the figures of a report rest on: data, protocol, definitions, machine, versions, code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from recbole_hiersrec import resources
+from recbole_hiersrec.report.frame import Record
+
+DEFINITIONS = """\
+- rank: 1 + greater + (equal - 1) / 2, from how many ranked items score above the target, and how many, itself
+  among them, score the same: ties share their mean rank.
+- scored and scanned fraction: scored = items scored / items; scanned = (centroids compared + items scored) / items.
+- rules: cells: lists of the finest categories, cut by k-means; k-means: lists by the item vectors alone."""
+
+
+def data_facts(record: Record) -> str:
+    """The data set, as bullet points."""
+    data = record["data"]
+    levels = "; ".join(f"{level['name']}: {level['categories']} categories" for level in data["levels"])
+    facts = {  # not the training rows: they depend on how a model is trained
+        "items": data["n_items"],
+        "sessions": data["n_sessions"],
+        "history of a test case, items": f"{data['shortest_history']} to {data['longest_history']}",
+        "training targets": data["n_train_targets"],
+        "validation cases": data["n_valid"],
+        "test cases": data["n_test"],
+        "category levels": levels or "none",
+        "SHA-256 of the files": record["job"]["data_hash"],
+        "SHA-256 of the item universe": data["universe"],
+        "SHA-256 of the test cases": data["cases"],
+    }
+    return _bullets(facts)
+
+
+def provenance(records: Sequence[Record], suite: str) -> list[str]:
+    """Protocol, machine, versions, and the command that makes the report again."""
+    ordered = sorted(records, key=lambda record: record["key"])
+    parts = ["## Protocol and limits", _bullets(_protocol(ordered)), "### Definitions", DEFINITIONS]
+    for title, section in (("Machine", "machine"), ("Versions", "versions")):
+        different = _distinct(record[section] for record in ordered)
+        parts += [f"## {title}", *(_bullets(found) for found in different)]
+    shipped = resources.suite(suite).is_file()
+    command = (
+        f"hiersrec bench {suite}"
+        if shipped
+        else f"hiersrec bench FILE    # FILE: the YAML file of suite {suite}"
+    )
+    commits = _several(record.get("commit") or "unknown" for record in ordered)
+    codes = _several(record.get("code") or "unknown" for record in ordered)
+    parts += [
+        "## Make it again",
+        f"Commit: {commits}. SHA-256 of the code: {codes}.",
+        f"```\n{command}\n```",
+    ]
+    warnings = sorted(
+        {f"{record['job']['name']}: {text}" for record in ordered for text in record.get("warnings", ())}
+    )
+    if warnings:
+        parts += ["## Warnings", "\n".join(f"- {text}" for text in warnings)]
+    return parts
+
+
+def _protocol(records: Sequence[Record]) -> dict[str, Any]:
+    job = records[0]["job"]
+    losses = sorted({text for record in records for text in _loss(record["job"])})
+    return {
+        **job["protocol"],
+        **{f"limit: {name}": value for name, value in job["limits"].items()},
+        "threads": _several(record["job"]["threads"] for record in records),
+        "device": _several(record["machine"].get("device", "unknown") for record in records),
+        **({"loss": "; ".join(losses)} if losses else {}),
+    }
+
+
+def _loss(job: dict[str, Any]) -> list[str]:
+    settings = job["settings"]
+    if "loss" not in settings:
+        return []
+    text = f"{job['name']}: {settings['loss']} softmax"
+    if settings["loss"] == "sampled":
+        text += f" ({settings['n_negatives']} shared negatives a batch, drawn by count^{settings['negative_power']:g})"
+    return [text]
+
+
+def _several(values: Iterable[Any]) -> str:
+    return ", ".join(sorted({str(value) for value in values}))
+
+
+def _distinct(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list({json.dumps(value, sort_keys=True): value for value in values}.values())
+
+
+def _bullets(facts: dict[str, Any]) -> str:
+    return "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in facts.items())
