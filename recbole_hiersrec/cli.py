@@ -5,6 +5,7 @@ Exit status: 0 done, 1 jobs failed, 2 wrong input, 130 stopped with Ctrl-C.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,12 +36,12 @@ def _one_line_errors(debug: bool) -> Iterator[None]:
         yield
     except HierSRecError as error:
         if debug:
-            raise
+            traceback.print_exc()
         typer.echo(f"hiersrec: error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         if debug:
-            raise
+            traceback.print_exc()
         typer.echo(
             "\nhiersrec: stopped; finished jobs are kept, the same command goes on from here", err=True
         )

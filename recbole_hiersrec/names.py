@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import importlib
 from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
@@ -62,6 +64,14 @@ def check_model(name: str) -> None:
         )
 
 
+def model_source(name: str) -> str:
+    """SHA-256 (hex) of the file of a ``package.module:Class``; empty for a model by its name."""
+    found = _find_module(name.partition(":")[0]) if ":" in name else None
+    if found is None or not found.has_location or found.origin is None:
+        return ""
+    return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()
+
+
 def load_model_class(name: str) -> type[Any]:
     """Import the class that ``name`` stands for (see :func:`check_model`).
 
@@ -91,8 +101,33 @@ def _check_class_path(name: str) -> None:
     module, _, attribute = name.partition(":")
     if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
         raise InputError(f"model '{name}': expected package.module:Class")
-    if _find_module(module) is None:
+    found = _find_module(module)
+    if found is None:
         raise InputError(f"model '{name}': no module named '{module}' can be found by this Python")
+    if found.origin and found.origin.endswith(".py"):
+        _check_defined(name, attribute, Path(found.origin))
+
+
+def _check_defined(name: str, attribute: str, path: Path) -> None:
+    """Look for the class in the module's text, without running it; a star import may bring anything."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError, OSError) as error:
+        raise InputError(f"model '{name}': {path} cannot be read as Python: {error}") from None
+    defined = {
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    classes = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    imported = {
+        (alias.asname or alias.name).split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    if attribute not in defined | classes | imported and "*" not in imported:
+        raise InputError(
+            f"model '{name}': {path} defines no class '{attribute}'{nearest(attribute, classes)}"
+        )
 
 
 def _find_module(module: str) -> ModuleSpec | None:

@@ -6,8 +6,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from recbole_hiersrec.atomic import recover_folder, replace_folder, writable_folder
 from recbole_hiersrec.benchmark.runner import load_jobs, load_record
-from recbole_hiersrec.benchmark.store import JobStore, recover_folder, replace_folder, writable_folder
+from recbole_hiersrec.benchmark.store import JobStore
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.report.page import write_report
 

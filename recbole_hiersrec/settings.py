@@ -19,9 +19,12 @@ from recbole_hiersrec.errors import InputError, nearest
 Metric = Literal["Recall", "MRR", "NDCG"]
 METRICS: tuple[Metric, ...] = ("Recall", "MRR", "NDCG")
 
+VALID_METRIC = r"^([Rr]ecall|[Mm][Rr][Rr]|[Nn][Dd][Cc][Gg]|[Hh]it|[Pp]recision|[Mm][Aa][Pp])@[1-9][0-9]*$"
+
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
-PositiveInt = Annotated[int, Field(ge=1)]
+PositiveInt = Annotated[int, Field(ge=1, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 
@@ -29,6 +32,12 @@ class Settings(BaseModel):
     """Base: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _each_once(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(value)) != len(value):
+        raise ValueError(f"each entry once; received {list(value)}")
+    return value
 
 
 class HierSRecSettings(Settings):
@@ -52,8 +61,8 @@ class HierSRecSettings(Settings):
     n_layers: PositiveInt = Field(2, description="Transformer blocks.")
     n_heads: PositiveInt = Field(2, description="Attention heads; divides hidden_size.")
     inner_size: PositiveInt = Field(256, description="Width of the feed-forward layers.")
-    hidden_dropout_prob: Probability = Field(0.3, description="Dropout on embeddings and block outputs.")
-    attn_dropout_prob: Probability = Field(0.3, description="Dropout on attention weights.")
+    hidden_dropout_prob: Probability = Field(0.5, description="Dropout on embeddings and block outputs.")
+    attn_dropout_prob: Probability = Field(0.5, description="Dropout on attention weights.")
     initializer_range: Annotated[float, Field(gt=0)] = Field(0.02, description="Standard deviation at start.")
     category_feedback: Literal["soft", "hard", "none"] = Field(
         "soft",
@@ -91,6 +100,20 @@ class HierSRecSettings(Settings):
         return tuple(float(weight) for weight in weights)
 
 
+class TrainingSettings(Settings):
+    """RecBole's keys of training that a suite may set, checked before any job starts; None: RecBole's default."""
+
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    weight_decay: NonNegative | None = None
+    train_batch_size: PositiveInt | None = Field(
+        None, description="Rows; with AllPositions and HierSRec a row has up to max_length targets."
+    )
+    eval_batch_size: PositiveInt | None = None
+    eval_step: PositiveInt | None = Field(None, description="Epochs between validations.")
+    learner: Literal["adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"] | None = None
+    valid_metric: Annotated[str, Field(pattern=VALID_METRIC)] | None = None
+
+
 class ProtocolSettings(Settings):
     """How a data set is split and ranked; one protocol a table."""
 
@@ -124,7 +147,7 @@ class LimitSettings(Settings):
     """When training ends. Seconds are a safety stop: a job they stop is marked and not ranked."""
 
     epochs: PositiveInt = 200
-    patience: Annotated[int, Field(ge=0)] = Field(10, description="Validations without improvement.")
+    patience: PositiveInt = Field(10, description="Validations without improvement.")
     steps: PositiveInt = Field(100_000, description="Optimiser steps.")
     seconds: Annotated[float, Field(gt=0)] = Field(3600.0, description="Safety ceiling on training time.")
 
@@ -137,12 +160,7 @@ class CandidateSettings(Settings):
     )
     item_fractions: tuple[Fraction, ...] = Field((0.01, 0.02, 0.04, 0.08), min_length=1)
 
-    @field_validator("item_fractions", "rules")
-    @classmethod
-    def _unique(cls, value: tuple[Any, ...], info: Any) -> tuple[Any, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError(f"each entry once; received {list(value)}")
-        return value
+    _unique = field_validator("item_fractions", "rules")(_each_once)
 
 
 class SpeedSettings(Settings):
@@ -178,7 +196,7 @@ class SuiteSettings(Settings):
     description: str = ""
     datasets: tuple[DatasetEntry, ...] = Field(min_length=1)
     models: tuple[ModelEntry, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field((2026,), min_length=1)
+    seeds: tuple[Seed, ...] = Field((2026,), min_length=1)
     protocol: ProtocolSettings = ProtocolSettings()
     limits: LimitSettings = LimitSettings()
     settings: dict[str, Any] = Field(default_factory=dict, description="Shared by all models (RecBole keys).")
@@ -186,7 +204,9 @@ class SuiteSettings(Settings):
     ks: tuple[PositiveInt, ...] = Field((5, 10, 20), min_length=1)
     candidates: CandidateSettings = CandidateSettings()
     speed: SpeedSettings = SpeedSettings()
-    threads: PositiveInt = Field(2, description="Threads of torch and of OpenMP, in every job.")
+    threads: Annotated[int, Field(ge=1, le=256, strict=True)] = Field(
+        2, description="Threads of torch and of OpenMP, in every job."
+    )
 
     @field_validator("datasets", "models", mode="before")
     @classmethod
@@ -196,6 +216,8 @@ class SuiteSettings(Settings):
         if isinstance(value, list | tuple):
             return [{key: entry} if isinstance(entry, str) else entry for entry in value]
         return value
+
+    _unique = field_validator("ks", "metrics")(_each_once)
 
     @model_validator(mode="after")
     def _unique_names(self) -> SuiteSettings:
@@ -214,6 +236,18 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1 as PyYAML reads it, and in addition 1e-3 is a number, as in RecBole's files."""
 
 
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    """A mapping in which no key stands twice; PyYAML alone keeps the last one without a word."""
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    for (key_node, _), key in zip(node.value, keys, strict=True):
+        if keys.count(key) > 1:
+            raise yaml.constructor.ConstructorError(
+                problem=f"key '{key}' stands more than once", problem_mark=key_node.start_mark
+            )
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
@@ -266,6 +300,12 @@ def hiersrec_settings(values: Mapping[str, Any], where: str) -> HierSRecSettings
         if isinstance(own.get(key), str):
             own[key] = [own[key]]
     return parse(HierSRecSettings, own, where)
+
+
+def training_settings(values: Mapping[str, Any], where: str) -> TrainingSettings:
+    """Pick the keys of training out of RecBole's flat configuration and check them."""
+    own = {key: values[key] for key in TrainingSettings.model_fields if values.get(key) is not None}
+    return parse(TrainingSettings, own, where)
 
 
 def _short(value: Any) -> str:

@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from recbole_hiersrec.benchmark.environment import code_hash
 from recbole_hiersrec.benchmark.parent import exit_with_parent
 
 WAYS = {"SequentialPop": "counted", "MarkovChain": "counted", "SASRec": "prefix rows"}
@@ -91,7 +92,7 @@ def make_record(job: dict[str, Any], status: str = "ok", quality: float | None =
         "machine": {"processor": "abacus", "cores": 2, "memory_gib": 4.0, "system": "Linux"},
         "versions": {"python": "3.11", "torch": "2.13.0", "recbole": "1.2.1"},
         "commit": "0123abc",
-        "code": "4567def",
+        "code": code_hash(),
         "started": "2026-01-01T00:00:00+00:00",
         "peak_memory_mib": 100.0,
         "warnings": [],

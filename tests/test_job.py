@@ -21,7 +21,10 @@ from recbole_hiersrec.settings import SuiteSettings, parse
 
 register()
 
-from recbole_hiersrec.benchmark.job import run  # noqa: E402
+from recbole_hiersrec.benchmark.job import _rules, run  # noqa: E402
+from recbole_hiersrec.benchmark.prepare import prepare  # noqa: E402
+from recbole_hiersrec.names import load_model_class  # noqa: E402
+from recbole_hiersrec.scoring import scorer_of  # noqa: E402
 from recbole_hiersrec.training import load_data_and_model  # noqa: E402
 
 TINY = {
@@ -106,6 +109,38 @@ def test_scanned_is_scored_plus_compared(finished: tuple[Path, dict[str, Any]]) 
     assert rows["ScoredFraction", 0.5] <= 0.5
 
 
+def test_majority_category_is_that_of_the_training_interactions(tmp_path: Path) -> None:
+    """The last two items of a session are not counted: here they alone would make d1 the most frequent."""
+    folder = tmp_path / "data" / "shop"
+    folder.mkdir(parents=True)
+    sessions = ["i0 i1 i0 i5 i6", "i1 i0 i1 i6 i5", "i0 i1 i2 i5 i7", "i5 i1 i0 i6 i0"]
+    rows = [
+        f"u{u}\t{item}\t{t}" for u, session in enumerate(sessions) for t, item in enumerate(session.split())
+    ]
+    (folder / "shop.inter").write_text(
+        "user_id:token\titem_id:token\ttimestamp:float\n" + "\n".join(rows) + "\n"
+    )
+    items = [f"i{item}\td{item // 5}\tc{item}\tthing" for item in range(10)]
+    head = "item_id:token\tdepartment:token\tclass:token\ttitle:token_seq\n"
+    (folder / "shop.item").write_text(head + "\n".join(items) + "\n")
+    record = run(job(tmp_path / "data"), tmp_path / "job")
+    shown = {row["slice"]: row["value"] for row in record["accuracy"] if row["metric"] == "MajorityCategory"}
+    assert shown["level 1: department"] == 1 / 4  # 11 of 12 training items are in d0, one of four targets is
+
+
+def test_lists_of_the_rule_cells_hold_one_category(shop: Path) -> None:
+    described = job(shop)
+    data = prepare(described, load_model_class("HierSRec"), Path("unused"))
+    model = load_model_class("HierSRec")(data.config, data.train._dataset)
+    rules, _ = _rules(described, scorer_of(model, data.test._dataset), data.train._dataset)
+    finest = data.train._dataset.catalogue.taxonomy.item_category[:, -1]
+    for name, one_category in (("cells", True), ("k-means", False)):
+        lists = rules[f"{name}@0.5"][0].lists
+        parts = np.split(lists.members, lists.offsets[1:-1])
+        assert all(len(set(finest[part])) == 1 for part in parts) == one_category or not one_category
+    assert len(rules["cells@0.5"][0].lists) >= 6
+
+
 def test_stages_are_timed_for_all_items_and_candidates(finished: tuple[Path, dict[str, Any]]) -> None:
     stages: dict[str, set[str]] = {}
     for row in finished[1]["timing"]:
@@ -141,6 +176,8 @@ def test_same_job_same_accuracy(shop: Path, tmp_path: Path, finished: tuple[Path
     [
         ("SASRec", "prefix rows"),
         ("FPMC", "prefix rows"),
+        ("DIN", "prefix rows"),
+        ("SASRecF", "prefix rows"),
         ("SASRecAllPositions", "every position"),
         ("GRU4RecAllPositions", "every position"),
         ("SequentialPop", "counted"),
@@ -180,6 +217,39 @@ def test_catalogue_items_enlarge_every_models_universe(tmp_path: Path) -> None:
     ]
     assert [record["data"]["n_items"] for record in records] == [11, 11]
     assert records[0]["data"]["universe"] == records[1]["data"]["universe"]
+
+
+def test_a_model_that_reads_features_may_not_enlarge_the_universe(tmp_path: Path) -> None:
+    data_path = write_shop(tmp_path / "data")
+    with (data_path / "shop" / "shop.item").open("a", encoding="utf-8") as file:
+        file.write("i99\td9\tc9\tnever sold\n")
+    with pytest.raises(
+        InputError, match="load 11 items, 10 of them with interactions; set protocol: catalogue_items"
+    ):
+        run(job(data_path, "SASRecF"), tmp_path / "job")
+
+
+def test_fields_of_other_names(tmp_path: Path) -> None:
+    """RecBole names the field of histories after the item field."""
+    folder = write_shop(tmp_path / "data") / "shop"
+    for name in ("shop.inter", "shop.item"):
+        text = (folder / name).read_text(encoding="utf-8")
+        for old, new in (("user_id", "session"), ("item_id", "product"), ("timestamp", "ts")):
+            text = text.replace(f"{old}:", f"{new}:")
+        (folder / name).write_text(text, encoding="utf-8")
+    fields = {"USER_ID_FIELD": "session", "ITEM_ID_FIELD": "product", "TIME_FIELD": "ts"}
+    shop = {"name": "shop", "data_path": str(tmp_path / "data"), "settings": fields}
+    records = [
+        run(job(tmp_path / "data", model, datasets=[shop]), tmp_path / model)
+        for model in ("HierSRec", "SASRec")
+    ]
+    assert records[0]["data"]["cases"] == records[1]["data"]["cases"]
+    assert load_data_and_model(tmp_path / "HierSRec" / "model")[2].iid_field == "product"
+
+
+def test_a_class_that_is_no_recommender_is_refused(shop: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'pathlib:Path' is no SequentialRecommender"):
+        run(job(shop, "pathlib:Path"), tmp_path)
 
 
 def test_stopped_by_the_clock_is_marked(shop: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_unknown_models_are_refused_in_one_line(name: str, message: str) -> None
 def test_checking_a_class_path_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "loud").mkdir()
     (tmp_path / "loud" / "__init__.py").write_text("raise RuntimeError('imported')", encoding="utf-8")
-    (tmp_path / "loud" / "model.py").write_text("", encoding="utf-8")
+    (tmp_path / "loud" / "model.py").write_text("class Mine: pass\nraise RuntimeError", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     names.check_model("loud.model:Mine")
     assert "loud" not in sys.modules
@@ -63,9 +63,9 @@ def test_load_model_class() -> None:
 
 
 def test_load_model_class_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="has no class 'OrderedDic'; did you mean 'OrderedDict'"):
+    with pytest.raises(InputError, match="defines no class 'OrderedDic'; did you mean 'OrderedDict'"):
         names.load_model_class("collections:OrderedDic")
-    with pytest.raises(InputError, match="has no class 'namedtuple'"):
+    with pytest.raises(InputError, match="defines no class 'namedtuple'"):
         names.load_model_class("collections:namedtuple")
     (tmp_path / "needs_more.py").write_text("import no_such_package", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)

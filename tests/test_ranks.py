@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scorer_contract import ScorerContract
 
-from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.errors import HierSRecError, InputError
 from recbole_hiersrec.evaluation import ranks as ranks_module
 from recbole_hiersrec.evaluation.ranks import NonFiniteScoreError, candidate_ranks, rank_cases, target_ranks
 from recbole_hiersrec.evaluation.scorer import Cases, is_inner_product, score_kernel, universe_fingerprint
-from recbole_hiersrec.retrieval.base import CandidateRule, Candidates, item_budget
+from recbole_hiersrec.retrieval.base import CandidateRule, Candidates
+from recbole_hiersrec.retrieval.budget import item_budget
 from recbole_hiersrec.retrieval.cells import Cells
 from recbole_hiersrec.retrieval.lists import build_lists
 
@@ -224,15 +225,13 @@ def test_rank_table_of_a_rule():
     cases = Cases(torch.tensor([[1, 0], [1, 4]]), torch.tensor([1, 2]), torch.tensor([2, 4]))
     scorer = TableScorer(cases, vectors)
     rules = {"half": (TheseItems([2, 3, 1]), 0.5), "most": (TheseItems([4, 2, 1]), 0.75)}
-    seen = []
-    table = rank_cases(scorer, cases, history="unmasked", rules=rules, batch_size=1, progress=seen.append)
+    table = rank_cases(scorer, cases, history="unmasked", rules=rules, batch_size=1)
     assert table.all.tolist() == [3, 1]
     assert table.by_rule["half"].tolist() == [2, math.inf]
     assert table.by_rule["most"].tolist() == [2, 1]
     assert table.scored["half"].tolist() == [2, 2]
     assert table.scored["most"].dtype == np.int64
     assert table.compared["most"].tolist() == [2, 2]
-    assert seen == [1, 1]
     assert scorer.encoded == 2  # each case once, rules or not
 
 
@@ -364,3 +363,21 @@ def test_universe_fingerprint():
 def test_cases_of_unequal_lengths():
     with pytest.raises(ValueError, match=r"received \(2, 1\), \(2,\), \(1,\)"):
         make_cases([[1], [2]], [1, 1], [3])
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([2, 3, 1], "rule greedy: received 3 candidates for a query, allowed: 2"),
+        ([2, 2], "received an item twice"),
+    ],
+)
+def test_a_rule_that_breaks_its_promise_fails_the_ranking(ids, message):
+    class Greedy(TheseItems):
+        def candidates(self, queries, budget):
+            return Candidates(torch.tensor([ids] * len(queries)), torch.zeros(len(queries), dtype=torch.long))
+
+    cases = Cases(torch.tensor([[1]]), torch.tensor([1]), torch.tensor([2]))
+    scorer = TableScorer(cases, torch.tensor([[7.0], [1.0], [2.0], [3.0], [4.0]]))
+    with pytest.raises(HierSRecError, match=message):
+        rank_cases(scorer, cases, history="unmasked", rules={"greedy": (Greedy(ids), 0.5)})

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from fake_suite import FAKE_COMMAND, make_suite, suite_values
 
+from recbole_hiersrec.benchmark import runner as runner_module
 from recbole_hiersrec.benchmark.runner import Outcome, describe_exit, load_jobs, load_record, run_suite
 from recbole_hiersrec.benchmark.store import JobStore
 from recbole_hiersrec.errors import InputError
@@ -207,3 +208,14 @@ def test_ctrl_c_stops_the_job_and_says_so_in_one_line(
     assert errors.strip() == "hiersrec: stopped; finished jobs are kept, the same command goes on from here"
     assert not alive(job_id)
     assert [name for name in left_over(tmp_path) if not name.endswith(".log")] == []
+
+
+def test_what_other_code_made_is_said(
+    bench: Callable[..., tuple[Outcome, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench()
+    monkeypatch.setattr(runner_module, "code_hash", lambda: "another")
+    _, said = bench()
+    assert all(
+        line.endswith("already done, by other code (delete its folder to run it again)") for line in said
+    )

@@ -123,3 +123,28 @@ def test_numbers_with_an_exponent_are_numbers(tmp_path: Path, text: str) -> None
 def test_the_nearest_name_begins_alike() -> None:
     with pytest.raises(InputError, match="unknown key 'seed'; did you mean 'seeds'"):
         suite(seed=3)
+
+
+@pytest.mark.parametrize("text", ["name: a\nname: b\n", "limits:\n  epochs: 1\n  epochs: 2\n"])
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="stands more than once"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ks": [5, 5]}, "ks: each entry once"),
+        ({"metrics": ["NDCG", "NDCG"]}, "metrics: each entry once"),
+        ({"ks": [True]}, r"ks\.0: .*received True"),
+        ({"seeds": [-1]}, r"seeds\.0: .*received -1"),
+        ({"seeds": [2**32]}, r"seeds\.0"),
+        ({"threads": 100_000}, "threads: .*received 100000"),
+        ({"limits": {"patience": 0}}, r"limits\.patience: .*received 0"),
+    ],
+)
+def test_more_wrong_values(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        suite(**changes)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from recbole_hiersrec.errors import InputError
-from recbole_hiersrec.evaluation.speed import Timing, measure, time_scorer
+from recbole_hiersrec.evaluation.speed import Timing, time_scorer
 from recbole_hiersrec.retrieval.cells import Cells
 from recbole_hiersrec.retrieval.lists import build_lists
 from recbole_hiersrec.settings import SpeedSettings
@@ -95,20 +95,6 @@ def test_timing_median_and_percentiles():
     assert timing.median == 3
     assert timing.percentile(25) == 2
     assert timing.percentile(95) == pytest.approx(4.8)  # 4/5 of the way from 4 to 5
-
-
-def test_measure_leaves_out_the_warm_up():
-    pauses = iter([0.05, 0.05, 0.001, 0.001, 0.001])
-    timing = measure(lambda: time.sleep(next(pauses)), warmup=2, repeats=3)
-    assert timing.seconds.shape == (3,)
-    assert 0.001 <= timing.seconds.min() <= timing.median < 0.05
-    assert next(pauses, None) is None  # called exactly warmup + repeats times
-
-
-def test_measure_returns_one_time_a_call():
-    pauses = iter([0.05, 0.0, 0.05])
-    seconds = measure(lambda: time.sleep(next(pauses)), warmup=0, repeats=3).seconds
-    assert min(seconds[0], seconds[2]) >= 0.05 > seconds[1]
 
 
 def test_rows_of_an_inner_product_scorer():

@@ -10,15 +10,9 @@ import pytest
 from fake_job import write_result
 from fake_suite import make_records
 
-from recbole_hiersrec.benchmark import store as store_module
-from recbole_hiersrec.benchmark.store import (
-    JobStore,
-    backup_of,
-    recover_folder,
-    replace_folder,
-    writable_folder,
-    write_text,
-)
+from recbole_hiersrec import atomic
+from recbole_hiersrec.atomic import backup_of, recover_folder, replace_folder, writable_folder, write_text
+from recbole_hiersrec.benchmark.store import JobStore
 from recbole_hiersrec.errors import InputError
 
 
@@ -97,7 +91,7 @@ def test_ranks_must_be_there_and_whole(tmp_path: Path, record: dict[str, Any]) -
     commit(store, record, key)
     ranks = store.path(key) / "ranks.npz"
     ranks.write_bytes(ranks.read_bytes()[:-30])
-    with pytest.raises(InputError, match=r"ranks\.npz is truncated; delete the folder"):
+    with pytest.raises(InputError, match=r"ranks\.npz is damaged or truncated; delete the folder"):
         store.is_done(key)
     ranks.unlink()
     assert not store.is_done(key)
@@ -143,7 +137,7 @@ def test_write_keeps_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pyt
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store_module.os, "replace", full)
+    monkeypatch.setattr(atomic.os, "replace", full)
     with pytest.raises(InputError, match="No space left on device"):
         write_text(path, "new")
     assert path.read_text() == "old"
@@ -160,14 +154,14 @@ def test_replace_folder_that_fails_half_way_puts_the_old_one_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target, new = make_folder(tmp_path / "target", "old"), make_folder(tmp_path / "new", "new")
-    rename = store_module.os.rename
+    rename = atomic.os.rename
 
     def refuse_new(source: Path, goal: Path) -> None:
         if source == new:
             raise OSError("no")
         rename(source, goal)
 
-    monkeypatch.setattr(store_module.os, "rename", refuse_new)
+    monkeypatch.setattr(atomic.os, "rename", refuse_new)
     with pytest.raises(OSError, match="no"):
         replace_folder(new, target)
     assert (target / "a").read_text() == "old"

@@ -109,7 +109,10 @@ def test_later_settings_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ({"datasets": ["absent"]}, "absent"),
         ({"ks": [5, 31]}, "ks: received 31, data set 'toy' has 30 items"),
         ({"speed": {"k": 31}}, r"speed\.k: received 31"),
-        ({"candidates": {"item_fractions": [0.01]}}, "0.01 of the 30 items of 'toy' is less than one item"),
+        (
+            {"candidates": {"item_fractions": [0.01]}},
+            r"data set 'toy': item_fraction: received 0\.01, which is less than one of 30 items",
+        ),
         (
             {"models": [{"model": "HierSRec", "settings": {"category_fields": ["clas"]}}]},
             r"category_fields: .*no column 'clas'; did you mean 'class'\? \(columns: item_id, title, class\)",
@@ -123,6 +126,27 @@ def test_later_settings_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             "'SASRec' and 'again' are the same job",
         ),
         ({"settings": {"day": __import__("datetime").date(2026, 1, 1)}}, "a value that JSON cannot hold"),
+        (
+            {"settings": {"epochs": 3}},
+            "settings: key 'epochs' is not set here; a suite says it under: limits: epochs",
+        ),
+        (
+            {"models": [{"model": "SASRec", "settings": {"topk": [3]}}]},
+            "models: SASRec: settings: key 'topk' is not set here; a suite says it under: ks",
+        ),
+        (
+            {"models": [{"model": "SASRec", "settings": {"hiden_size": 3}}]},
+            "settings of SASRec: unknown key 'hiden_size'; did you mean 'hidden_size'",
+        ),
+        (
+            {"models": [{"model": "HierSRec", "settings": {"hiden_size": 3}}]},
+            "settings of HierSRec: unknown key 'hiden_size'; did you mean 'hidden_size'",
+        ),
+        ({"settings": {"valid_metric": "NDGC@10"}}, "valid_metric: .*received 'NDGC@10'"),
+        ({"settings": {"learning_rate": "fast"}}, "learning_rate: .*received 'fast'"),
+        ({"settings": {"eval_step": 0}}, "eval_step: .*received 0"),
+        ({"models": ["pathlib:Paht"]}, "defines no class 'Paht'; did you mean 'Path'"),
+        ({"models": ["nowhere.at.all:Model"]}, "no module named 'nowhere.at.all'"),
     ],
 )
 def test_wrong_suites_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -138,7 +162,7 @@ def test_smallest_fraction_that_is_one_item_is_allowed(tmp_path: Path) -> None:
 def test_category_fields_without_item_file(tmp_path: Path) -> None:
     suite = make_suite(tmp_path)
     (tmp_path / "dataset" / "toy" / "toy.item").unlink()
-    with pytest.raises(InputError, match=r"'toy' has no \.item file"):
+    with pytest.raises(InputError, match=r"need an \.item file; there is no .*toy\.item"):
         expand(suite)
 
 
@@ -165,3 +189,19 @@ def test_jobs_are_frozen(tmp_path: Path) -> None:
 def test_suite_without_candidates_needs_no_fraction_of_an_item(tmp_path: Path) -> None:
     values = suite_values(tmp_path, models=["SASRec"], candidates={"item_fractions": [0.001]})
     assert expand(parse(SuiteSettings, values, "test"))[0].candidates is None
+
+
+def test_the_file_of_an_importable_class_is_in_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "own_model.py"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module.write_text("class Mine: pass\n")
+    before = keys(tmp_path, models=["own_model:Mine"])
+    module.write_text("class Mine: pass  # changed\n")
+    assert keys(tmp_path, models=["own_model:Mine"]) != before
+
+
+def test_package_defaults_that_the_suite_owns_are_not_in_the_settings(tmp_path: Path) -> None:
+    suite = make_suite(tmp_path, models=["HierSRec"])
+    assert not {"epochs", "stopping_step"} & resolve(suite, suite.datasets[0], suite.models[0]).keys()

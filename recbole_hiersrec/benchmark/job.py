@@ -8,13 +8,13 @@ import shutil
 import sys
 import time
 import traceback
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import recbole.trainer
 import torch
+from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_hiersrec import register
 from recbole_hiersrec.benchmark import environment
@@ -28,7 +28,7 @@ from recbole_hiersrec.evaluation.ranks import RankTable, rank_cases
 from recbole_hiersrec.evaluation.scorer import Scorer, is_inner_product
 from recbole_hiersrec.evaluation.speed import TimingRow, time_scorer
 from recbole_hiersrec.names import load_model_class
-from recbole_hiersrec.retrieval.base import item_budget
+from recbole_hiersrec.retrieval.budget import candidate_label, item_budget
 from recbole_hiersrec.retrieval.cells import Cells
 from recbole_hiersrec.retrieval.lists import build_lists, cell_cap
 from recbole_hiersrec.scoring import cases_of, scorer_of
@@ -49,6 +49,8 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     torch.set_num_threads(job.threads)
     model_class = load_model_class(job.model)
+    if not issubclass(model_class, SequentialRecommender):
+        raise InputError(f"model '{job.model}' is no SequentialRecommender of RecBole")
     data = prepare(job, model_class, folder / "training")
     trainer_class = _trainer_class(data.config)
     began = time.perf_counter()
@@ -60,16 +62,19 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     shutil.rmtree(folder / "training", ignore_errors=True)
     save_model(folder / "model", data.config, model, data.train._dataset, report)
 
+    _say("ranking the test cases")
     part = data.test._dataset
     scorer, cases = scorer_of(model, part), cases_of(part)
     rules, index_seconds = _rules(job, scorer, data.train._dataset)
     ranks = rank_cases(scorer, cases, history=protocol_of(job).history, rules=rules)
     category_hits = _category_hits(model, data)
     _write_ranks(folder / "ranks.npz", cases.target.numpy(), ranks, category_hits)
+    _say("timing")
     speed = parse(SpeedSettings, job.speed, "speed")
     timed = {label: (rule, item_budget(share, scorer.n_items)) for label, (rule, share) in rules.items()}
     timing = list(time_scorer(scorer, len(cases), speed, timed, job.threads))
     timing += _index_timing(job, index_seconds)
+    _say("")
     record = {
         "schema": SCHEMA,
         "key": job.key,
@@ -138,7 +143,7 @@ def _rules(job: Job, scorer: Scorer, train: Any) -> tuple[dict[str, tuple[Cells,
         finest = taxonomy.item_category[:, -1] if taxonomy and name == "cells" else None
         rule = Cells(build_lists(vectors, finest, cap, job.seed), vectors, name)
         seconds[name] = time.perf_counter() - began
-        rules |= {f"{name}@{share:g}": (rule, share) for share in settings.item_fractions}
+        rules |= {candidate_label(name, share): (rule, share) for share in settings.item_fractions}
     return rules, seconds
 
 
@@ -238,6 +243,12 @@ def _index_timing(job: Job, seconds: dict[str, float]) -> list[TimingRow]:
     ]
 
 
+def _say(text: str) -> None:
+    """Show what is being done after training, on a terminal only; the next text takes its place."""
+    if sys.stderr.isatty():
+        print(f"\r{text:<79}\r{text}", end="", file=sys.stderr, flush=True)
+
+
 def _parameters(model: Any) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
@@ -255,13 +266,11 @@ def main(arguments: list[str]) -> int:
     """Entry point of the job's process; writes error.txt and returns 1 when the job fails."""
     exit_with_parent()
     description, folder = Path(arguments[0]), Path(arguments[1])
-    # RecBole fills missing values in a way that pandas 2 announces it will change (dataset.py:501,648,650).
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\..*")
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         register()
         run(Job.from_dict(json.loads(description.read_text(encoding="utf-8"))), folder)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a model's module may call sys.exit while it is imported
         traceback.print_exc(file=sys.stdout)
         text = " ".join(str(error).split()) or type(error).__name__
         prefix = "" if isinstance(error, InputError) else f"{type(error).__name__}: "

@@ -13,6 +13,7 @@ from recbole.utils import init_seed
 
 from recbole_hiersrec.benchmark.suite import Job
 from recbole_hiersrec.data.dataset import HierSRecDataset
+from recbole_hiersrec.data.files import atomic_files, column
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.scorer import universe_fingerprint
 from recbole_hiersrec.names import recbole_folder
@@ -39,6 +40,7 @@ def prepare(job: Job, model_class: type[Any], checkpoints: Path) -> Prepared:
     init_seed(config["seed"], config["reproducibility"])
     prefixes = way_of(model_class) == "prefix rows"
     dataset = create_dataset(config) if prefixes else HierSRecDataset(config)
+    _check_universe(job, config, dataset)
     train, valid, test = data_preparation(config, dataset)
     for name, part in (("validation", valid), ("test", test)):
         if len(part._dataset) == 0:
@@ -72,20 +74,51 @@ def _config_dict(job: Job, model_class: type[Any], checkpoints: Path) -> dict[st
     }
     if "train_neg_sample_args" not in values and not _needs_negatives(model_class, values):
         values["train_neg_sample_args"] = None
-    if protocol.catalogue_items:
-        item = values.get("ITEM_ID_FIELD", "item_id")
-        values["load_col"] = {"inter": "*", "item": [item]} | (values.get("load_col") or {})
+    item = values.get("ITEM_ID_FIELD", "item_id")
+    features = _recbole_default(model_class, values, "selected_features")
+    if protocol.catalogue_items or features:
+        # Reading features puts all of .item's items into RecBole's universe; the hashes of the table will tell.
+        values["load_col"] = {"inter": "*", "item": [item, *(features or [])]} | (
+            values.get("load_col") or {}
+        )
     return values
 
 
+def _check_universe(job: Job, config: Any, dataset: Any) -> None:
+    """Refuse items that only the .item file knows, which RecBole takes in when a model reads item features."""
+    if protocol_of(job).catalogue_items:
+        return
+    field, separator = config["ITEM_ID_FIELD"], config["field_separator"]
+    interacted = len(
+        set(column(atomic_files(job.dataset, job.data_path, separator)["inter"], field, separator))
+    )
+    if dataset.item_num - 1 > interacted:
+        raise InputError(
+            f"model '{job.name}' makes RecBole load {dataset.item_num - 1} items, {interacted} of them with "
+            "interactions; set protocol: catalogue_items: true for all models, or leave this model out"
+        )
+
+
 def _needs_negatives(model_class: type[Any], values: dict[str, Any]) -> bool:
-    """Whether RecBole's sampler must draw negatives: for pairwise models, not for a softmax over all items."""
+    """Whether RecBole's sampler must draw negatives: not for a softmax over all items."""
     declared = getattr(model_class, "input_type", None)
-    if declared is not None:
-        return declared.name == "PAIRWISE"
-    defaults = recbole_folder() / "properties" / "model" / f"{model_class.__name__}.yaml"
-    loss = values.get("loss_type") or (read_yaml(defaults) if defaults.is_file() else {}).get("loss_type")
-    return loss == "BPR"
+    if declared is not None and declared.name == "PAIRWISE":
+        return True
+    if not model_class.__module__.startswith("recbole."):
+        return False
+    loss = _recbole_default(model_class, values, "loss_type")
+    return loss != "CE"  # none at all: DIN and DIEN learn from labels
+
+
+def _recbole_default(model_class: type[Any], values: dict[str, Any], key: str) -> Any:
+    """What the job says of ``key``, or RecBole's default file of the model (or of the model it derives from)."""
+    if values.get(key) is not None:
+        return values[key]
+    for base in model_class.__mro__:
+        path = recbole_folder() / "properties" / "model" / f"{base.__name__}.yaml"
+        if base.__module__.startswith("recbole.") and path.is_file():
+            return read_yaml(path).get(key)
+    return None
 
 
 def protocol_of(job: Job) -> ProtocolSettings:

@@ -19,7 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recbole_hiersrec.benchmark.store import JobStore, write_text
+from recbole_hiersrec.atomic import write_text
+from recbole_hiersrec.benchmark.environment import code_hash
+from recbole_hiersrec.benchmark.store import JobStore
 from recbole_hiersrec.benchmark.suite import Job, expand, headline
 from recbole_hiersrec.errors import HierSRecError, InputError
 from recbole_hiersrec.settings import SuiteSettings
@@ -113,7 +115,10 @@ def _bring_to_end(
     if is_done:
         outcome.done.append(job)
         outcome.records.append(load_record(outcome.store, job))
-        return say(": already done")
+        other = outcome.records[-1].get("code") != code_hash()
+        return say(
+            ": already done" + (", by other code (delete its folder to run it again)" if other else "")
+        )
     say(" ...")
     start = time.monotonic()
     try:

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from recbole_hiersrec.atomic import recover_folder, replace_folder, writable_folder
 from recbole_hiersrec.errors import InputError
 
 SCHEMA = 1
@@ -27,81 +27,6 @@ SECTIONS = {
     "status": str, "suite": str, "job": dict, "data": dict, "training": dict, "accuracy": list,
     "timing": list, "machine": dict, "versions": dict,
 }  # fmt: skip
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that readers see the old content or the new one, also after a power cut."""
-    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_text(path: Path, text: str) -> None:
-    """:func:`write_bytes` for text (UTF-8)."""
-    write_bytes(path, text.encode())
-
-
-def writable_folder(folder: Path) -> Path:
-    """Make ``folder`` and prove with a file that it can be written.
-
-    Raises:
-        InputError: it cannot.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"folder {folder} cannot be written: {error.strerror}") from error
-    return folder
-
-
-def replace_folder(new: Path, target: Path) -> None:
-    """Put the complete folder ``new`` in the place of ``target``; ``target`` may hold an older one.
-
-    A folder cannot replace another in one step, so the older one is first moved to :func:`backup_of`;
-    whoever dies between the two renames leaves it there for :func:`recover_folder`.
-    """
-    for path in sorted(new.rglob("*")):
-        _sync(path)
-    _sync(new)
-    backup = backup_of(target)
-    if target.exists():
-        os.rename(target, backup)
-    try:
-        os.rename(new, target)
-    except BaseException:
-        if backup.exists():
-            os.rename(backup, target)
-        raise
-    _sync_folder(target.parent)
-    if backup.exists():
-        shutil.rmtree(backup)
-
-
-def recover_folder(target: Path) -> None:
-    """Undo what a :func:`replace_folder` that was killed half way left behind."""
-    backup = backup_of(target)
-    if backup.exists() and not target.exists():
-        os.rename(backup, target)
-    elif backup.exists():
-        shutil.rmtree(backup)
-
-
-def backup_of(target: Path) -> Path:
-    """Where :func:`replace_folder` keeps the older folder for a moment."""
-    return target.with_name(f".old-{target.name}")
 
 
 class JobStore:
@@ -182,7 +107,7 @@ class JobStore:
         if not (self.path(key) / "record.json").exists():
             return False
         self.load(key)
-        return _has_ranks(self.path(key))
+        return _has_ranks(self.path(key)) and (self.path(key) / "model").is_dir()
 
 
 def read_record(folder: Path, key: str) -> dict[str, Any]:
@@ -210,8 +135,13 @@ def _has_ranks(folder: Path) -> bool:
     path = folder / "ranks.npz"
     if not path.exists():
         return False
-    if not zipfile.is_zipfile(path):  # looks for the directory at the end: a truncated file has none
-        raise InputError(f"{path} is truncated; delete the folder {folder} to run this job again")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, OSError):
+        broken = path.name
+    if broken:
+        raise InputError(f"{path} is damaged or truncated; delete the folder {folder} to run this job again")
     return True
 
 
@@ -226,16 +156,3 @@ def _lock(descriptor: int, patience: float, folder: Path) -> None:
                     f"{folder}: another hiersrec bench is at work here; wait for it to end"
                 ) from None
             time.sleep(0.05)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):  # some network file systems refuse to sync a folder; the rename itself is done
-        _sync(folder)

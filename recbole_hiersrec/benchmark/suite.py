@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from recbole_hiersrec import resources
-from recbole_hiersrec.benchmark.store import SCHEMA
-from recbole_hiersrec.data.files import atomic_files, count_items, data_hash, header
-from recbole_hiersrec.errors import InputError, nearest
-from recbole_hiersrec.names import check_model
-from recbole_hiersrec.settings import (
-    DatasetEntry,
-    ModelEntry,
-    SuiteSettings,
-    hiersrec_settings,
-    parse,
-    read_yaml,
+from recbole_hiersrec.benchmark.checks import (
+    OWNED,
+    SuiteData,
+    check_counts,
+    check_owned,
+    check_settings,
+    find_data,
 )
+from recbole_hiersrec.benchmark.store import SCHEMA
+from recbole_hiersrec.errors import InputError, nearest
+from recbole_hiersrec.names import check_model, model_source
+from recbole_hiersrec.settings import DatasetEntry, ModelEntry, SuiteSettings, parse, read_yaml
 
 TABLE_ONLY = (
     "key",
@@ -43,6 +43,7 @@ class Job:
     dataset: str
     data_path: str
     model: str
+    source: str
     name: str
     seed: int
     protocol: dict[str, Any]
@@ -67,13 +68,6 @@ class Job:
     def label(self) -> str:
         """How messages name the job."""
         return f"{self.dataset} {self.name} seed {self.seed}"
-
-
-@dataclass(frozen=True)
-class _Data:
-    entry: DatasetEntry
-    files: Mapping[str, Path]
-    hash: str
 
 
 def load_suite(path_or_name: str) -> SuiteSettings:
@@ -107,11 +101,11 @@ def expand(suite: SuiteSettings) -> list[Job]:
         check_model(entry.model)
     jobs: dict[str, Job] = {}
     for dataset in suite.datasets:
-        data = _find(dataset)
-        _check_counts(suite, data)
+        data = find_data(suite, dataset)
+        check_counts(suite, data)
         for model in suite.models:
             settings = resolve(suite, dataset, model)
-            _check_columns(model, settings, data)
+            check_settings(model, settings, data)
             for seed in suite.seeds:
                 job = _job(suite, data, model, settings, seed)
                 if job.key in jobs:
@@ -129,7 +123,16 @@ def resolve(suite: SuiteSettings, dataset: DatasetEntry, model: ModelEntry) -> d
     merged: dict[str, Any] = {}
     for path in (resources.model_defaults(model.model), resources.dataset_defaults(dataset.name)):
         merged |= read_yaml(path) if path.is_file() else {}
-    merged |= suite.settings | dataset.settings | model.settings
+    merged = {
+        key: value for key, value in merged.items() if key not in OWNED
+    }  # the suite has its own for those
+    for where, given in (
+        ("settings", suite.settings),
+        (f"datasets: {dataset.name}: settings", dataset.settings),
+        (f"models: {model.name or model.model}: settings", model.settings),
+    ):
+        check_owned(given, where)
+        merged |= given
     try:
         return json.loads(json.dumps(merged, allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -150,12 +153,15 @@ def headline(metrics: list[str], ks: list[int]) -> tuple[str, int]:
     return "NDCG" if "NDCG" in metrics else metrics[0], 10 if 10 in ks else max(ks)
 
 
-def _job(suite: SuiteSettings, data: _Data, model: ModelEntry, settings: dict[str, Any], seed: int) -> Job:
+def _job(
+    suite: SuiteSettings, data: SuiteData, model: ModelEntry, settings: dict[str, Any], seed: int
+) -> Job:
     values: dict[str, Any] = {
         "suite": suite.name,
         "dataset": data.entry.name,
         "data_path": data.entry.data_path,
         "model": model.model,
+        "source": model_source(model.model),
         "name": model.name or model.model,
         "seed": seed,
         "protocol": suite.protocol.model_dump(mode="json"),
@@ -169,50 +175,3 @@ def _job(suite: SuiteSettings, data: _Data, model: ModelEntry, settings: dict[st
         "data_hash": data.hash,
     }
     return Job(key=job_key(values), **values)
-
-
-def _find(entry: DatasetEntry) -> _Data:
-    files = atomic_files(entry.name, entry.data_path)
-    return _Data(entry, files, data_hash(files))
-
-
-def _check_counts(suite: SuiteSettings, data: _Data) -> None:
-    settings = suite.settings | data.entry.settings
-    item_field = str(settings.get("ITEM_ID_FIELD", "item_id"))
-    n_items = count_items(data.files, item_field, catalogue=suite.protocol.catalogue_items)
-    for where, k in (("ks", max(suite.ks)), ("speed.k", suite.speed.k)):
-        if k > n_items:
-            raise InputError(f"{where}: received {k}, data set '{data.entry.name}' has {n_items} items")
-    smallest = min(suite.candidates.item_fractions)
-    if any(model.candidates for model in suite.models) and smallest * n_items + 1e-9 < 1:
-        raise InputError(
-            f"candidates.item_fractions: {smallest} of the {n_items} items of '{data.entry.name}' "
-            "is less than one item"
-        )
-
-
-def _check_columns(model: ModelEntry, settings: dict[str, Any], data: _Data) -> None:
-    if model.model != "HierSRec":
-        return
-    where = f"settings of {model.name or model.model}"
-    checked = hiersrec_settings(settings, where)
-    title = (checked.title_field,) if checked.title_field else ()
-    wanted = {
-        "category_fields": checked.category_fields,
-        "metadata_fields": checked.metadata_fields,
-        "title_field": title,
-    }
-    if not any(wanted.values()):
-        return
-    if "item" not in data.files:
-        raise InputError(
-            f"{where}: data set '{data.entry.name}' has no .item file, so no columns for {list(wanted)}"
-        )
-    columns = [field for field, _ in header(data.files["item"])]
-    for key, fields in wanted.items():
-        for field in fields:
-            if field not in columns:
-                raise InputError(
-                    f"{where}: {key}: {data.files['item']} has no column '{field}'{nearest(field, columns)} "
-                    f"(columns: {', '.join(columns)})"
-                )

@@ -8,7 +8,7 @@ the places that a tied target could take. A target that may not be ranked is a m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +18,8 @@ from torch import Tensor
 
 from recbole_hiersrec.errors import HierSRecError, InputError
 from recbole_hiersrec.evaluation.scorer import Cases, Scorer, is_inner_product, score_kernel
-from recbole_hiersrec.retrieval.base import CandidateRule, item_budget
+from recbole_hiersrec.retrieval.base import CandidateRule
+from recbole_hiersrec.retrieval.budget import item_budget
 
 _COMPARED_AT_ONCE = 1 << 22  # elements; summing booleans makes an int64 copy of them, so do it piece by piece
 
@@ -74,7 +75,6 @@ def rank_cases(
     history: Literal["unmasked", "masked"],
     rules: Mapping[str, tuple[CandidateRule, float]] | None = None,
     batch_size: int = 256,
-    progress: Callable[[int], object] | None = None,
 ) -> RankTable:
     """Rank the target of every case, among all items and among the candidates of every rule.
 
@@ -87,7 +87,6 @@ def rank_cases(
         history: ``masked`` makes the items of a history ineligible, in both kinds of ranking.
         rules: label -> (rule, item fraction in (0, 1]).
         batch_size: cases scored at once.
-        progress: called after each batch with the number of cases it held.
 
     Raises:
         InputError: if there are rules and the scorer has no queries, a fraction leaves no item, ``history``
@@ -114,12 +113,11 @@ def rank_cases(
             for label, (rule, budget) in budgets.items():
                 assert queries is not None  # _score gave them because there are rules
                 found = rule.candidates(queries, budget)
+                _require_budget(found.ids, budget, label)
                 ids = found.ids.to(scores.device)
                 by_rule[label][index] = candidate_ranks(scores, target, ids, eligible=eligible).cpu()
                 scored[label][index] = (ids != 0).sum(1).cpu()
                 compared[label][index] = found.compared.cpu()
-            if progress is not None:
-                progress(len(index))
     return RankTable(ranks.numpy(), _numpy(by_rule), _numpy(scored), _numpy(compared))
 
 
@@ -173,6 +171,18 @@ def _unseen(scores: Tensor, history: Tensor) -> Tensor:
     """Bool [B, N+1], False at the items of each history [B, L]; PAD is never ranked anyway."""
     eligible = torch.ones_like(scores, dtype=torch.bool)
     return eligible.scatter_(1, history.to(scores.device), False)
+
+
+def _require_budget(ids: Tensor, budget: int, label: str) -> None:
+    """Raise where a rule scores more items than it may, or one of them twice."""
+    most = int((ids != 0).sum(1).max())
+    if most > budget:
+        raise HierSRecError(f"rule {label}: received {most} candidates for a query, allowed: {budget}")
+    ordered = ids.sort(dim=1).values
+    if bool(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != 0)).any()):
+        raise HierSRecError(
+            f"rule {label}: received an item twice among the candidates of a query, allowed: once"
+        )
 
 
 def _require_shape(scores: Tensor, n_rows: int, n_items: int) -> None:

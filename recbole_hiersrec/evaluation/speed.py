@@ -60,12 +60,6 @@ class Timing:
         return float(np.percentile(self.seconds, q))
 
 
-def measure(call: Callable[[], object], *, warmup: int, repeats: int) -> Timing:
-    """Time ``call`` ``repeats`` times, after ``warmup`` calls that do not count."""
-    rounds = (_run([(TOTAL, lambda _: call())], None)[TOTAL] for _ in range(warmup + repeats))
-    return Timing(np.array(list(rounds)[warmup:]))
-
-
 def time_scorer(
     scorer: Scorer,
     n_cases: int,
@@ -79,7 +73,7 @@ def time_scorer(
         scorer: one that does not score by an inner product has the stage ``total`` only, and no rules.
         n_cases: cases the scorer knows; rounds go through them in turn.
         settings: k, batch size for throughput, repeats, warm-up.
-        rules: variant name, such as ``candidates@0.04`` -> (cells, budget of items).
+        rules: variant name, such as ``cells@0.04`` -> (cells, budget of items).
         threads: of torch and FAISS while measuring; what was set before is restored.
 
     Returns:

@@ -5,13 +5,10 @@ Axes: B queries, A augmented width, N items (ids 1..N, 0 is PAD), P candidates o
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor
-
-from recbole_hiersrec.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -40,25 +37,3 @@ class CandidateRule(ABC):
             queries: float32 [B, A], the augmented queries.
             budget: items that may be scored for one query, at least 1.
         """
-
-
-def item_budget(item_fraction: float, n_items: int) -> int:
-    """Return floor(item_fraction * N): how many items may be scored for a query.
-
-    Args:
-        item_fraction: in (0, 1].
-        n_items: N, PAD not counted.
-
-    Raises:
-        InputError: if the fraction is outside (0, 1], or so small that no item is left.
-    """
-    if not 0 < item_fraction <= 1:
-        raise InputError(f"item_fraction: received {item_fraction}, allowed: a number in (0, 1]")
-    # 0.07 * 100 is 7.000000000000001 and 0.29 * 100 is 28.999999999999996: both mean a whole number.
-    budget = math.floor(item_fraction * n_items + 1e-9)
-    if budget < 1:
-        raise InputError(
-            f"item_fraction: received {item_fraction}, which is less than one of {n_items} items; "
-            f"allowed: at least 1/{n_items}"
-        )
-    return budget

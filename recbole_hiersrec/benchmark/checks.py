@@ -1,0 +1,115 @@
+"""What of a suite can be checked before any job starts, without RecBole or torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_hiersrec.data.catalogue import check_fields, wanted_fields
+from recbole_hiersrec.data.files import SEPARATOR, atomic_files, check_interactions, column, data_hash
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.keys import check_keys
+from recbole_hiersrec.names import MODELS
+from recbole_hiersrec.retrieval.budget import item_budget
+from recbole_hiersrec.settings import (
+    DatasetEntry,
+    ModelEntry,
+    SuiteSettings,
+    hiersrec_settings,
+    training_settings,
+)
+
+OWNED = {
+    "model": "models",
+    "dataset": "datasets",
+    "data_path": "data_path of an entry of datasets",
+    "seed": "seeds",
+    "epochs": "limits: epochs",
+    "stopping_step": "limits: patience",
+    "max_steps": "limits: steps",
+    "max_seconds": "limits: seconds",
+    "MAX_ITEM_LIST_LENGTH": "protocol: max_length",
+    "eval_args": "protocol: split",
+    "history": "protocol: history",
+    "exact_time_order": "protocol: exact_time_order",
+    "catalogue_items": "protocol: catalogue_items",
+    "metrics": "metrics",
+    "topk": "ks",
+    "checkpoint_dir": "the option --runs",
+    "show_progress": "the terminal",
+}
+"""RecBole's keys that a suite sets itself -> where it does."""
+
+
+FIELDS = {"USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "TIME_FIELD": "timestamp"}
+"""RecBole's keys for the columns of the .inter file -> their defaults."""
+
+
+@dataclass(frozen=True)
+class SuiteData:
+    """A data set of a suite, as it lies on disk."""
+
+    entry: DatasetEntry
+    files: Mapping[str, Path]
+    hash: str
+    separator: str
+
+
+def find_data(suite: SuiteSettings, entry: DatasetEntry) -> SuiteData:
+    """The files of a data set; raises :class:`InputError` when it is unknown or empty."""
+    separator = str((suite.settings | entry.settings).get("field_separator", SEPARATOR))
+    files = atomic_files(entry.name, entry.data_path, separator)
+    return SuiteData(entry, files, data_hash(files), separator)
+
+
+def check_owned(given: Mapping[str, Any], where: str) -> None:
+    """Refuse keys that the suite sets itself, and would set over what was given."""
+    for key in given:
+        if key in OWNED:
+            raise InputError(f"{where}: key '{key}' is not set here; a suite says it under: {OWNED[key]}")
+
+
+def check_counts(suite: SuiteSettings, data: SuiteData) -> None:
+    """Refuse rows that RecBole would misread, a k above the number of items, and an item fraction below one item."""
+    settings = suite.settings | data.entry.settings
+    user, item, when = (str(settings.get(key, default)) for key, default in FIELDS.items())
+    items = check_interactions(data.files["inter"], user, item, when, data.separator)
+    if suite.protocol.catalogue_items and "item" in data.files:
+        items |= set(column(data.files["item"], item, data.separator))
+    n_items = len(items)
+    for where, k in (("ks", max(suite.ks)), ("speed.k", suite.speed.k)):
+        if k > n_items:
+            raise InputError(f"{where}: received {k}, data set '{data.entry.name}' has {n_items} items")
+    if any(model.candidates for model in suite.models):
+        for fraction in suite.candidates.item_fractions:
+            with _at(f"candidates: data set '{data.entry.name}'"):
+                item_budget(fraction, n_items)
+
+
+def check_settings(model: ModelEntry, settings: Mapping[str, Any], data: SuiteData) -> None:
+    """Refuse unknown keys, values out of range, and columns that the .item file does not have.
+
+    Keys of an importable class are its own business.
+    """
+    where = f"settings of {model.name or model.model}"
+    if ":" not in model.model:
+        check_keys(settings, where)
+    training_settings(settings, where)
+    if model.model in MODELS:
+        own = hiersrec_settings(settings, where)
+        path = data.files["inter"].with_suffix(".item")
+        with _at(where):
+            if wanted_fields(own):
+                check_fields(path, own, data.separator)
+
+
+@contextmanager
+def _at(where: str) -> Iterator[None]:
+    """Say where in the suite the fault lies."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
