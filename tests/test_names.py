@@ -67,7 +67,7 @@ def test_load_model_class_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest
         names.load_model_class("collections:OrderedDic")
     with pytest.raises(InputError, match="defines no class 'namedtuple'"):
         names.load_model_class("collections:namedtuple")
-    (tmp_path / "needs_more.py").write_text("import no_such_package", encoding="utf-8")
+    (tmp_path / "needs_more.py").write_text("import no_such_package\nclass Mine: ...", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InputError, match="cannot be imported: No module named 'no_such_package'"):
         names.load_model_class("needs_more:Mine")
