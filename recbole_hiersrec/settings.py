@@ -1,20 +1,17 @@
 """Typed settings. The only place that reads string keys; everything below it sees attributes.
 
-Every class forbids unknown keys. :func:`parse` turns what pydantic finds into one line that says where,
-what was received, what is allowed, and which name is nearest.
+Every class forbids unknown keys; :func:`~recbole_hiersrec.reading.parse` says in one line what is wrong with a value.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from recbole_hiersrec.errors import InputError, nearest
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.reading import Settings, parse
 
 Metric = Literal["Recall", "MRR", "NDCG"]
 METRICS: tuple[Metric, ...] = ("Recall", "MRR", "NDCG")
@@ -26,12 +23,6 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 NonNegative = Annotated[float, Field(ge=0)]
-
-
-class Settings(BaseModel):
-    """Base: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def _each_once(value: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -232,67 +223,6 @@ class SuiteSettings(Settings):
         return self
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as PyYAML reads it, and in addition 1e-3 is a number, as in RecBole's files."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    """A mapping in which no key stands twice; PyYAML alone keeps the last one without a word."""
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    for (key_node, _), key in zip(node.value, keys, strict=True):
-        if keys.count(key) > 1:
-            raise yaml.constructor.ConstructorError(
-                problem=f"key '{key}' stands more than once", problem_mark=key_node.start_mark
-            )
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-S = TypeVar("S", bound=Settings)
-
-
-def parse(cls: type[S], values: Any, where: str) -> S:
-    """Build ``cls`` from a mapping, or raise :class:`InputError` with one line.
-
-    Args:
-        cls: the settings class.
-        values: what was read (from YAML, a dict, RecBole's configuration).
-        where: named in the message, for instance the path of the file.
-    """
-    if not isinstance(values, Mapping):
-        raise InputError(f"{where}: expected settings as 'key: value', received {_short(values)}")
-    try:
-        return cls.model_validate(dict(values))
-    except ValidationError as error:
-        raise InputError(f"{where}: {_first_line(error, cls)}") from None
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping; every fault becomes an :class:`InputError` that names the file."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; expected a YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    try:
-        values = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InputError(f"{path}{place}: not YAML: {problem}") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected settings as 'key: value', received {_short(values)}")
-    return values
-
-
 def hiersrec_settings(values: Mapping[str, Any], where: str) -> HierSRecSettings:
     """Pick HierSRec's own keys out of RecBole's flat configuration and check them."""
     own = {key: values[key] for key in HierSRecSettings.model_fields if values.get(key) is not None}
@@ -306,46 +236,3 @@ def training_settings(values: Mapping[str, Any], where: str) -> TrainingSettings
     """Pick the keys of training out of RecBole's flat configuration and check them."""
     own = {key: values[key] for key in TrainingSettings.model_fields if values.get(key) is not None}
     return parse(TrainingSettings, own, where)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _first_line(error: ValidationError, cls: type[Settings]) -> str:
-    """The first fault as one line: key, what is wrong, what was received, nearest name."""
-    faults = error.errors(include_url=False)
-    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
-    path = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        key = str(fault["loc"][-1])
-        allowed = _fields_at(cls, fault["loc"][:-1])
-        return f"unknown key '{path}'{nearest(key, allowed)} (allowed: {', '.join(allowed)})"
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "missing":
-        return f"key '{path}' is missing"
-    if fault["type"] == "value_error":
-        return f"{path + ': ' if path else ''}{message}"
-    return f"{path}: {message[0].lower() + message[1:]}; received {_short(fault['input'])}"
-
-
-def _fields_at(cls: type[Settings], location: tuple[int | str, ...]) -> list[str]:
-    """Names of the fields of the settings class at ``location`` below ``cls``."""
-    current: type[Settings] = cls
-    for part in location:
-        if isinstance(part, str) and part in current.model_fields:
-            inner = _settings_in(current.model_fields[part].annotation)
-            if inner is not None:
-                current = inner
-    return list(current.model_fields)
-
-
-def _settings_in(annotation: Any) -> type[Settings] | None:
-    if isinstance(annotation, type) and issubclass(annotation, Settings):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _settings_in(argument)
-        if found is not None:
-            return found
-    return None

@@ -21,7 +21,7 @@ from recbole_hiersrec.evaluation.metrics import METRICS
 from recbole_hiersrec.evaluation.ranks import rank_cases
 from recbole_hiersrec.scoring import cases_of, scorer_of, tokens_of
 
-BAR = "{desc} {percentage:3.0f}% {elapsed}<{remaining} {postfix}"
+BAR = "{desc} |{bar:8}| {percentage:3.0f}% {elapsed}<{remaining}{postfix}"
 """The time left is that until the limits; patience may end the training earlier."""
 
 
@@ -182,7 +182,7 @@ class HierSRecTrainer(Trainer):
     def _progress(self, loss: float | None) -> str:
         """What is said after an epoch; short enough for a bar of 80 columns."""
         report = self.report
-        parts = [] if loss is None else [f"loss {loss:.3f}"]
+        parts = [] if loss is None else [f"loss {loss:.2f}"]
         if report.best_valid is not None:
             parts.append(
                 f"{report.valid_metric} {report.curve[-1]['valid']:.4f}, best {report.best_valid:.4f}"

@@ -10,7 +10,8 @@ from typing import Any
 from fake_job import make_record
 
 from recbole_hiersrec.benchmark.suite import Job, expand
-from recbole_hiersrec.settings import SuiteSettings, parse
+from recbole_hiersrec.reading import parse
+from recbole_hiersrec.settings import SuiteSettings
 
 FAKE_COMMAND = (sys.executable, str(Path(__file__).with_name("fake_job.py")))
 N_ITEMS = 30

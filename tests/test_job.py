@@ -17,7 +17,8 @@ from recbole_hiersrec import register
 from recbole_hiersrec.benchmark.suite import Job, expand
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.metrics import METRICS
-from recbole_hiersrec.settings import SuiteSettings, parse
+from recbole_hiersrec.reading import parse
+from recbole_hiersrec.settings import SuiteSettings
 
 register()
 

@@ -9,14 +9,8 @@ import pytest
 
 from recbole_hiersrec import resources
 from recbole_hiersrec.errors import InputError
-from recbole_hiersrec.settings import (
-    HierSRecSettings,
-    ProtocolSettings,
-    SuiteSettings,
-    hiersrec_settings,
-    parse,
-    read_yaml,
-)
+from recbole_hiersrec.reading import parse, read_yaml
+from recbole_hiersrec.settings import HierSRecSettings, ProtocolSettings, SuiteSettings, hiersrec_settings
 
 SUITE = {"name": "s", "datasets": ["ml-100k"], "models": ["SASRec"]}
 
@@ -146,5 +140,20 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_more_wrong_values(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        suite(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"datasets": "text"}, "datasets: input should be a list; received 'text'"),
+        ({"protocol": 3}, "protocol: input should be a block of 'key: value'; received 3"),
+        ({"metrics": ["NDGC"]}, r"metrics\.0: .*received 'NDGC'; did you mean 'NDCG'"),
+        ({"candidates": {"rules": ["cell"]}}, r"rules\.0: .*received 'cell'; did you mean 'cells'"),
+        ({"protocol": {"history": "mask"}}, r"protocol\.history: .*did you mean 'masked'"),
+    ],
+)
+def test_faults_are_told_in_the_words_of_yaml(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         suite(**changes)

@@ -13,7 +13,8 @@ from fake_suite import make_suite, suite_values, write_data
 from recbole_hiersrec import resources
 from recbole_hiersrec.benchmark.suite import Job, expand, headline, job_key, load_suite, resolve
 from recbole_hiersrec.errors import InputError
-from recbole_hiersrec.settings import SuiteSettings, parse
+from recbole_hiersrec.reading import parse
+from recbole_hiersrec.settings import SuiteSettings
 
 
 def keys(folder: Path, **changes: Any) -> dict[str, str]:

@@ -28,11 +28,12 @@ from recbole_hiersrec.evaluation.ranks import RankTable, rank_cases
 from recbole_hiersrec.evaluation.scorer import Scorer, is_inner_product
 from recbole_hiersrec.evaluation.speed import TimingRow, time_scorer
 from recbole_hiersrec.names import load_model_class
+from recbole_hiersrec.reading import parse
 from recbole_hiersrec.retrieval.budget import candidate_label, item_budget
 from recbole_hiersrec.retrieval.cells import Cells
 from recbole_hiersrec.retrieval.lists import build_lists, cell_cap
 from recbole_hiersrec.scoring import cases_of, scorer_of
-from recbole_hiersrec.settings import CandidateSettings, SpeedSettings, parse
+from recbole_hiersrec.settings import CandidateSettings, SpeedSettings
 from recbole_hiersrec.training import HierSRecTrainer, save_model, way_of
 
 

@@ -17,8 +17,9 @@ from recbole_hiersrec.data.files import atomic_files, column
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.scorer import universe_fingerprint
 from recbole_hiersrec.names import recbole_folder
+from recbole_hiersrec.reading import parse, read_yaml
 from recbole_hiersrec.scoring import cases_of, tokens_of
-from recbole_hiersrec.settings import ProtocolSettings, parse, read_yaml
+from recbole_hiersrec.settings import ProtocolSettings
 from recbole_hiersrec.training import way_of
 
 

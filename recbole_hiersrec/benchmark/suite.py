@@ -24,7 +24,8 @@ from recbole_hiersrec.benchmark.checks import (
 from recbole_hiersrec.benchmark.store import SCHEMA
 from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.names import check_model, model_source
-from recbole_hiersrec.settings import DatasetEntry, ModelEntry, SuiteSettings, parse, read_yaml
+from recbole_hiersrec.reading import parse, read_yaml
+from recbole_hiersrec.settings import DatasetEntry, ModelEntry, SuiteSettings
 
 TABLE_ONLY = (
     "key",

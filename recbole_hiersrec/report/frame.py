@@ -7,7 +7,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from recbole_hiersrec.errors import InputError
-from recbole_hiersrec.settings import ProtocolSettings, parse
+from recbole_hiersrec.reading import parse
+from recbole_hiersrec.settings import ProtocolSettings
 
 if TYPE_CHECKING:
     import pandas as pd
