@@ -26,6 +26,9 @@ MODELS = {
 }
 """Models of this package: class name -> module."""
 
+INNER_PRODUCT = frozenset({"HierSRec", "SASRecAllPositions", "GRU4RecAllPositions"})
+"""Those of them whose scores are queries times item vectors, so that an index can serve them."""
+
 
 def recbole_folder() -> Path:
     """Folder of the installed RecBole, found without importing it.

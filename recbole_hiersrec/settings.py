@@ -18,7 +18,7 @@ METRICS: tuple[Metric, ...] = ("Recall", "MRR", "NDCG")
 
 VALID_METRIC = r"^([Rr]ecall|[Mm][Rr][Rr]|[Nn][Dd][Cc][Gg]|[Hh]it|[Pp]recision|[Mm][Aa][Pp])@[1-9][0-9]*$"
 
-Fraction = Annotated[float, Field(gt=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, le=1, strict=True)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]

@@ -118,3 +118,15 @@ def test_broken_row_is_named_by_its_line(shop: Path) -> None:
 def test_missing_column_names_the_nearest(shop: Path) -> None:
     with pytest.raises(InputError, match="no column 'clas'; did you mean 'class'"):
         column(shop / "shop" / "shop.item", "clas")
+
+
+def test_sessions_that_are_all_too_short(shop: Path) -> None:
+    path = shop / "shop" / "shop.inter"
+    rows = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([rows[0], *rows[1:4]]) + "\n", encoding="utf-8")
+    with pytest.raises(
+        InputError, match="every session is too short; leave-one-out needs sessions of 4 or more"
+    ):
+        check_interactions(path, "user_id", "item_id", "timestamp")
+    path.write_text("\n".join([rows[0], *rows[1:5]]) + "\n", encoding="utf-8")
+    assert len(check_interactions(path, "user_id", "item_id", "timestamp")) == 4

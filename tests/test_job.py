@@ -260,9 +260,10 @@ def test_stopped_by_the_clock_is_marked(shop: Path, tmp_path: Path) -> None:
 
 
 def test_candidates_need_an_inner_product(shop: Path, tmp_path: Path) -> None:
-    pop = job(shop, models=[{"model": "SequentialPop", "candidates": True}])
-    with pytest.raises(InputError, match="'SequentialPop' does not score by an inner product"):
-        run(pop, tmp_path)
+    """Of an importable class this is known only once it has been imported."""
+    path = "recbole_hiersrec.baselines.pop:SequentialPop"
+    with pytest.raises(InputError, match="'pop' does not score by an inner product"):
+        run(job(shop, models=[{"model": path, "name": "pop", "candidates": True}]), tmp_path)
 
 
 def test_cells_need_categories(shop: Path, tmp_path: Path) -> None:

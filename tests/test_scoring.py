@@ -15,6 +15,7 @@ from scorer_contract import ScorerContract
 
 from recbole_hiersrec import register
 from recbole_hiersrec.evaluation.scorer import Cases, Scorer, is_inner_product, score_kernel
+from recbole_hiersrec.names import INNER_PRODUCT, MODELS, load_model_class
 
 register()
 
@@ -90,6 +91,11 @@ def test_which_models_are_inner_products(model: str, factorised: bool) -> None:
     contract = ModelContract()
     contract.model = model
     assert is_inner_product(contract.make(contract.cases(), 1)) == factorised
+
+
+def test_the_list_of_inner_products_is_that_of_the_classes() -> None:
+    found = {name for name in MODELS if hasattr(load_model_class(name), "queries")}
+    assert found == INNER_PRODUCT
 
 
 def test_scores_of_an_inner_product_come_from_the_kernel() -> None:

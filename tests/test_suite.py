@@ -146,6 +146,18 @@ def test_later_settings_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ({"settings": {"valid_metric": "NDGC@10"}}, "valid_metric: .*received 'NDGC@10'"),
         ({"settings": {"learning_rate": "fast"}}, "learning_rate: .*received 'fast'"),
         ({"settings": {"eval_step": 0}}, "eval_step: .*received 0"),
+        (
+            {"models": [{"model": "SequentialPop", "candidates": True}]},
+            "models: SequentialPop: candidates: true needs a model that scores by an inner product",
+        ),
+        (
+            {"models": [{"model": "SASRec", "candidates": True}]},
+            r"needs a model that scores by an inner product \(GRU4RecAllPositions, HierSRec, SASRecAllPositions",
+        ),
+        (
+            {"models": [{"model": "HierSRec", "candidates": True, "settings": {"category_fields": []}}]},
+            "models: HierSRec: the rule cells needs category_fields; without them use k-means",
+        ),
         ({"models": ["pathlib:Paht"]}, "defines no class 'Paht'; did you mean 'Path'"),
         ({"models": ["nowhere.at.all:Model"]}, "no module named 'nowhere.at.all'"),
     ],
@@ -206,3 +218,11 @@ def test_the_file_of_an_importable_class_is_in_the_key(
 def test_package_defaults_that_the_suite_owns_are_not_in_the_settings(tmp_path: Path) -> None:
     suite = make_suite(tmp_path, models=["HierSRec"])
     assert not {"epochs", "stopping_step"} & resolve(suite, suite.datasets[0], suite.models[0]).keys()
+
+
+def test_an_item_with_two_rows_is_refused_before_any_job(tmp_path: Path) -> None:
+    suite = make_suite(tmp_path, settings={"category_fields": ["class"]}, models=["HierSRec"])
+    path = tmp_path / "dataset" / "toy" / "toy.item"
+    path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
+    with pytest.raises(InputError, match="settings of HierSRec: .*has a row already, at line 2"):
+        expand(suite)

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_hiersrec.data.catalogue import check_fields, wanted_fields
+from recbole_hiersrec.data.catalogue import check_fields, item_rows, wanted_fields
 from recbole_hiersrec.data.files import SEPARATOR, atomic_files, check_interactions, column, data_hash
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.keys import check_keys
-from recbole_hiersrec.names import MODELS
+from recbole_hiersrec.names import INNER_PRODUCT, MODELS
 from recbole_hiersrec.retrieval.budget import item_budget
 from recbole_hiersrec.settings import (
     DatasetEntry,
+    HierSRecSettings,
     ModelEntry,
     SuiteSettings,
     hiersrec_settings,
@@ -89,8 +90,10 @@ def check_counts(suite: SuiteSettings, data: SuiteData) -> None:
                 item_budget(fraction, n_items)
 
 
-def check_settings(model: ModelEntry, settings: Mapping[str, Any], data: SuiteData) -> None:
-    """Refuse unknown keys, values out of range, and columns that the .item file does not have.
+def check_settings(
+    suite: SuiteSettings, model: ModelEntry, settings: Mapping[str, Any], data: SuiteData
+) -> None:
+    """Refuse unknown keys, values out of range, columns that do not exist, and candidates that cannot be had.
 
     Keys of an importable class are its own business.
     """
@@ -98,12 +101,27 @@ def check_settings(model: ModelEntry, settings: Mapping[str, Any], data: SuiteDa
     if ":" not in model.model:
         check_keys(settings, where)
     training_settings(settings, where)
-    if model.model in MODELS:
-        own = hiersrec_settings(settings, where)
-        path = data.files["inter"].with_suffix(".item")
-        with _at(where):
-            if wanted_fields(own):
-                check_fields(path, own, data.separator)
+    own = hiersrec_settings(settings, where) if model.model in MODELS else HierSRecSettings()
+    with _at(where):
+        if wanted_fields(own):
+            path = data.files["inter"].with_suffix(".item")
+            check_fields(path, own, data.separator)
+            item_rows(path, str(settings.get("ITEM_ID_FIELD", FIELDS["ITEM_ID_FIELD"])), data.separator)
+    if model.candidates:
+        _check_candidates(suite, model, own)
+
+
+def _check_candidates(suite: SuiteSettings, model: ModelEntry, own: HierSRecSettings) -> None:
+    """Candidates need an inner product, and the rule cells needs categories."""
+    if ":" not in model.model and model.model not in INNER_PRODUCT:
+        raise InputError(
+            f"models: {model.name or model.model}: candidates: true needs a model that scores by an inner product "
+            f"({', '.join(sorted(INNER_PRODUCT))}, or an importable class with queries and item_vectors)"
+        )
+    if model.model in MODELS and "cells" in suite.candidates.rules and not own.category_fields:
+        raise InputError(
+            f"models: {model.name or model.model}: the rule cells needs category_fields; without them use k-means"
+        )
 
 
 @contextmanager

@@ -106,7 +106,7 @@ def expand(suite: SuiteSettings) -> list[Job]:
         check_counts(suite, data)
         for model in suite.models:
             settings = resolve(suite, dataset, model)
-            check_settings(model, settings, data)
+            check_settings(suite, model, settings, data)
             for seed in suite.seeds:
                 job = _job(suite, data, model, settings, seed)
                 if job.key in jobs:

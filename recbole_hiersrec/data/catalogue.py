@@ -63,7 +63,8 @@ def read_catalogue(
         nothing = np.zeros((n_items + 1, 0), dtype=np.int64)
         return Catalogue(tuple(tokens), None, nothing, nothing)
     types = check_fields(path, settings, separator)
-    rows = _row_of_item(path, tokens, item_field, separator)
+    row_of = item_rows(path, item_field, separator)
+    rows = [row_of.get(token) for token in tokens]
     columns = {
         field: _pick(column(path, field, separator), rows) for fields in wanted.values() for field in fields
     }
@@ -134,8 +135,8 @@ def check_fields(path: Path, settings: HierSRecSettings, separator: str = SEPARA
     return types
 
 
-def _row_of_item(path: Path, tokens: Sequence[str], item_field: str, separator: str) -> list[int | None]:
-    """Row number in the .item file of every item; None where there is none."""
+def item_rows(path: Path, item_field: str = "item_id", separator: str = SEPARATOR) -> dict[str, int]:
+    """Item token -> its row in the .item file, from 0; raises :class:`InputError` if an item has two rows."""
     rows: dict[str, int] = {}
     for number, token in enumerate(column(path, item_field, separator)):
         if token in rows:
@@ -143,7 +144,7 @@ def _row_of_item(path: Path, tokens: Sequence[str], item_field: str, separator: 
                 f"{path}, line {number + 2}: item '{token}' has a row already, at line {rows[token] + 2}"
             )
         rows[token] = number
-    return [rows.get(token) for token in tokens]
+    return rows
 
 
 def _pick(values: Sequence[str], rows: Sequence[int | None]) -> list[str]:

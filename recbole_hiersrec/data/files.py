@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.names import recbole_folder
 
 SEPARATOR = "\t"
+SHORTEST = 4  # interactions: one to begin with, one target each for training, validation and test
 MISSING = frozenset(
     {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"}
     | {"NA", "NULL", "NaN", "None", "n/a", "nan", "null"}
@@ -112,9 +114,11 @@ def check_interactions(path: Path, user: str, item: str, when: str, separator: s
 
     Raises:
         InputError: a column is missing, a cell is empty, a token would be read as missing (pandas takes "NA" and
-            "null" for that, and RecBole then drops the row), or a time is not a number.
+            "null" for that, and RecBole then drops the row), a time is not a number, or no session has the
+            four interactions that training, validation and test together need.
     """
     items = set()
+    lengths: Counter[str] = Counter()
     for number, cells in _cells(path, [user, item, when], separator):
         for field, cell in zip((user, item), cells[:2], strict=True):
             if cell in MISSING:
@@ -128,6 +132,11 @@ def check_interactions(path: Path, user: str, item: str, when: str, separator: s
         if not finite:
             raise InputError(f"{path}, line {number}: {when} is {cells[2]!r}; allowed: a number")
         items.add(cells[1])
+        lengths[cells[0]] += 1
+    if max(lengths.values(), default=0) < SHORTEST:
+        raise InputError(
+            f"{path}: every session is too short; leave-one-out needs sessions of {SHORTEST} or more"
+        )
     return items
 
 
