@@ -107,11 +107,6 @@ def load(folder: Path) -> Checkpoint:
     )
 
 
-def is_checkpoint(path: Path) -> bool:
-    """Whether ``path`` looks like a checkpoint folder of this package (it may still be damaged)."""
-    return (path / _HEAD).is_file()
-
-
 def _read_head(folder: Path) -> dict[str, Any]:
     path = folder / _HEAD
     if not path.is_file():

@@ -184,7 +184,6 @@ class SuiteSettings(Settings):
     """A benchmark suite as its YAML file states it."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-    description: str = ""
     datasets: tuple[DatasetEntry, ...] = Field(min_length=1)
     models: tuple[ModelEntry, ...] = Field(min_length=1)
     seeds: tuple[Seed, ...] = Field((2026,), min_length=1)

@@ -68,7 +68,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     scorer, cases = scorer_of(model, part), cases_of(part)
     rules, index_seconds = _rules(job, scorer, data.train._dataset)
     ranks = rank_cases(scorer, cases, history=protocol_of(job).history, rules=rules)
-    category_hits = _category_hits(model, data)
+    category_hits = _category_hits(model, scorer, data)
     _write_ranks(folder / "ranks.npz", cases.target.numpy(), ranks, category_hits)
     _say("timing")
     speed = parse(SpeedSettings, job.speed, "speed")
@@ -175,14 +175,13 @@ def _accuracy(
 
 
 @torch.no_grad()
-def _category_hits(model: Any, data: Prepared) -> dict[str, np.ndarray]:
+def _category_hits(model: Any, scorer: Scorer, data: Prepared) -> dict[str, np.ndarray]:
     """Per level, whether the likeliest category is the target's, bool [n]; empty without category heads."""
     part = data.test._dataset
     catalogue = getattr(part, "catalogue", None)
     if not hasattr(model, "category_logits") or catalogue is None or catalogue.taxonomy is None:
         return {}
     hits: list[list[np.ndarray]] = [[] for _ in catalogue.taxonomy.levels]
-    scorer = scorer_of(model, part)
     for index in torch.arange(len(part)).split(256):
         batch = scorer.batch(index)
         wanted = catalogue.taxonomy.item_category[part.inter_feat[part.iid_field][index].numpy()]
