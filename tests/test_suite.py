@@ -44,7 +44,7 @@ def test_job_survives_json(tmp_path: Path) -> None:
 def test_key_is_the_same_for_the_same_job_wherever_the_data_lies(tmp_path: Path) -> None:
     here, there = keys(tmp_path / "a"), keys(tmp_path / "b")
     assert here == there
-    assert keys(tmp_path / "a", name="other", description="x") == here
+    assert keys(tmp_path / "a", name="other") == here
     renamed = keys(tmp_path / "a", models=[{"model": "SASRecAllPositions", "name": "My SASRec"}])
     assert renamed["My SASRec"] == here["SASRecAllPositions"]
 
