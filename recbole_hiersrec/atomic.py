@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from recbole_hiersrec.errors import InputError
@@ -79,6 +82,28 @@ def recover_folder(target: Path) -> None:
         os.rename(backup, target)
     elif backup.exists():
         shutil.rmtree(backup)
+
+
+@contextmanager
+def locked(path: Path, patience: float, message: str) -> Iterator[int]:
+    """Hold the lock file ``path``; yields its descriptor, which child processes may inherit to hold it too.
+
+    Args:
+        path: created where it is missing; it stays.
+        patience: seconds to wait for another holder.
+        message: of the :class:`InputError` when the other one does not let go.
+    """
+    with path.open("w") as lock:
+        give_up = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > give_up:
+                    raise InputError(message) from None
+                time.sleep(0.05)
+        yield lock.fileno()
 
 
 def backup_of(target: Path) -> Path:

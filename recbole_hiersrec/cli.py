@@ -5,47 +5,26 @@ Exit status: 0 done, 1 jobs failed, 2 wrong input, 130 stopped with Ctrl-C.
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from recbole_hiersrec import __version__
-from recbole_hiersrec.errors import HierSRecError
+from recbole_hiersrec.cli_data import data
+from recbole_hiersrec.cli_errors import Debug, one_line_errors
 
 app = typer.Typer(
-    help="HierSRec for RecBole: benchmarks of session-based recommenders.",
+    help="HierSRec for RecBole: data sets and benchmarks of session-based recommenders.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 results = typer.Typer(help="Keep what a benchmark produced.", no_args_is_help=True)
+app.add_typer(data, name="data")
 app.add_typer(results, name="results")
 
 Runs = Annotated[Path, typer.Option(help="Folder that bench writes to and resumes from.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-
-
-@contextmanager
-def _one_line_errors(debug: bool) -> Iterator[None]:
-    """Turn what a user can act on into one line and an exit status."""
-    try:
-        yield
-    except HierSRecError as error:
-        if debug:
-            traceback.print_exc()
-        typer.echo(f"hiersrec: error: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        if debug:
-            traceback.print_exc()
-        typer.echo(
-            "\nhiersrec: stopped; finished jobs are kept, the same command goes on from here", err=True
-        )
-        raise typer.Exit(130) from None
 
 
 def _print_version(wanted: bool) -> None:
@@ -72,7 +51,7 @@ def bench(
     debug: Debug = False,
 ) -> None:
     """Run a benchmark suite: models x data sets x seeds. What is done is skipped; tables are written anew."""
-    with _one_line_errors(debug):
+    with one_line_errors(debug, "finished jobs are kept, the same command goes on from here"):
         from recbole_hiersrec.benchmark.runner import run_suite
         from recbole_hiersrec.benchmark.suite import load_suite
         from recbole_hiersrec.report.page import terminal_lines, write_report
@@ -95,7 +74,7 @@ def publish_results(
     debug: Debug = False,
 ) -> None:
     """Copy records, ranks, tables and report of a finished suite to RESULTS/NAME, without the models."""
-    with _one_line_errors(debug):
+    with one_line_errors(debug):
         from recbole_hiersrec.publish import publish
 
         typer.echo(f"published: {publish(name, runs, results)}")

@@ -15,7 +15,15 @@ from recbole_hiersrec.names import recbole_folder
 from recbole_hiersrec.settings import HierSRecSettings
 
 EXTRA_KEYS = frozenset(
-    {"exact_time_order", "log_dir", "max_steps", "max_seconds", "catalogue_items", "history"}
+    {
+        "exact_time_order",
+        "log_dir",
+        "max_steps",
+        "max_seconds",
+        "catalogue_items",
+        "history",
+        "prepared_split",
+    }
 )
 """Keys of this package beside those of :class:`HierSRecSettings`."""
 

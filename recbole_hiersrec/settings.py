@@ -23,6 +23,7 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 NonNegative = Annotated[float, Field(ge=0)]
+TestCases = Literal["every-prefix", "last-item"]
 
 
 def _each_once(value: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -108,8 +109,15 @@ class TrainingSettings(Settings):
 class ProtocolSettings(Settings):
     """How a data set is split and ranked; one protocol a table."""
 
-    split: Literal["leave-one-out"] = Field(
-        "leave-one-out", description="Last interaction of a session is tested, the one before validated."
+    split: Literal["leave-one-out", "temporal"] = Field(
+        "leave-one-out",
+        description="leave-one-out: the last interaction of a session is tested, the one before validated; "
+        "temporal: whole sessions, as data preparation assigned them to the parts.",
+    )
+    test_cases: TestCases | None = Field(
+        None,
+        description="Temporal split: every-prefix (all targets of a validation or test session, the default) "
+        "or last-item. Leave-one-out has none: there it is always the last item.",
     )
     history: Literal["unmasked", "masked"] = Field(
         "unmasked", description="Whether items already in the session are ranked (RecBole's rule: they are)."
@@ -124,9 +132,25 @@ class ProtocolSettings(Settings):
         True, description="Sort by the time stamps as written, before RecBole rounds them to float32."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _every_prefix(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("split") == "temporal":
+            return {**values, "test_cases": values.get("test_cases") or "every-prefix"}
+        return values
+
+    @model_validator(mode="after")
+    def _last_item_is_tested(self) -> ProtocolSettings:
+        if self.split == "leave-one-out" and self.test_cases is not None:
+            raise ValueError(
+                f"test_cases needs split temporal, leave-one-out tests the last item; received {self.test_cases}"
+            )
+        return self
+
     def label(self) -> str:
         """Short form for the protocol column of tables."""
-        parts = [self.split, f"history {self.history}", f"length {self.max_length}"]
+        split = f"temporal split, {self.test_cases.replace('-', ' ')}" if self.test_cases else self.split
+        parts = [split, f"history {self.history}", f"length {self.max_length}"]
         if self.catalogue_items:
             parts.append("catalogue items in")
         if not self.exact_time_order:

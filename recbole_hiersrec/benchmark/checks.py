@@ -10,6 +10,8 @@ from typing import Any
 
 from recbole_hiersrec.data.catalogue import check_fields, item_rows, wanted_fields
 from recbole_hiersrec.data.files import SEPARATOR, atomic_files, check_interactions, column, data_hash
+from recbole_hiersrec.data.manifest import MANIFEST, read_manifest
+from recbole_hiersrec.data.parts import check_parts
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.keys import check_keys
 from recbole_hiersrec.names import INNER_PRODUCT, MODELS
@@ -34,6 +36,7 @@ OWNED = {
     "max_seconds": "limits: seconds",
     "MAX_ITEM_LIST_LENGTH": "protocol: max_length",
     "eval_args": "protocol: split",
+    "prepared_split": "protocol: test_cases",
     "history": "protocol: history",
     "exact_time_order": "protocol: exact_time_order",
     "catalogue_items": "protocol: catalogue_items",
@@ -73,11 +76,25 @@ def check_owned(given: Mapping[str, Any], where: str) -> None:
             raise InputError(f"{where}: key '{key}' is not set here; a suite says it under: {OWNED[key]}")
 
 
+def check_split(suite: SuiteSettings, data: SuiteData) -> None:
+    """Refuse a split that the data set was not prepared for."""
+    inter, wanted = data.files["inter"], suite.protocol.split
+    manifest = read_manifest(inter.parent)
+    prepared = manifest["settings"]["split"] if manifest else wanted
+    if prepared != wanted:
+        raise InputError(
+            f"protocol: split: received '{wanted}', data set '{data.entry.name}' was prepared with split '{prepared}' "
+            f"({inter.parent / MANIFEST})"
+        )
+    if wanted == "temporal":
+        check_parts(inter, _fields(suite, data)[0], data.separator)
+
+
 def check_counts(suite: SuiteSettings, data: SuiteData) -> None:
     """Refuse rows that RecBole would misread, a k above the number of items, and an item fraction below one item."""
-    settings = suite.settings | data.entry.settings
-    user, item, when = (str(settings.get(key, default)) for key, default in FIELDS.items())
-    items = check_interactions(data.files["inter"], user, item, when, data.separator)
+    user, item, when = _fields(suite, data)
+    split = suite.protocol.split
+    items = check_interactions(data.files["inter"], user, item, when, data.separator, split)
     if suite.protocol.catalogue_items and "item" in data.files:
         items |= set(column(data.files["item"], item, data.separator))
     n_items = len(items)
@@ -88,6 +105,13 @@ def check_counts(suite: SuiteSettings, data: SuiteData) -> None:
         for fraction in suite.candidates.item_fractions:
             with _at(f"candidates: data set '{data.entry.name}'"):
                 item_budget(fraction, n_items)
+
+
+def _fields(suite: SuiteSettings, data: SuiteData) -> tuple[str, str, str]:
+    """Columns of the .inter file: session, item, time."""
+    settings = suite.settings | data.entry.settings
+    user, item, when = (str(settings.get(key, default)) for key, default in FIELDS.items())
+    return user, item, when
 
 
 def check_settings(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from recbole.utils import init_seed
 from recbole_hiersrec.benchmark.suite import Job
 from recbole_hiersrec.data.dataset import HierSRecDataset
 from recbole_hiersrec.data.files import atomic_files, column
+from recbole_hiersrec.data.manifest import read_manifest
+from recbole_hiersrec.data.sessions import read_sessions
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.scorer import universe_fingerprint
 from recbole_hiersrec.names import recbole_folder
@@ -66,6 +68,7 @@ def _config_dict(job: Job, model_class: type[Any], checkpoints: Path) -> dict[st
         "max_seconds": job.limits["seconds"],
         "MAX_ITEM_LIST_LENGTH": protocol.max_length,
         "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user"},
+        "prepared_split": protocol.test_cases,
         "history": protocol.history,
         "exact_time_order": protocol.exact_time_order,
         "catalogue_items": protocol.catalogue_items,
@@ -129,7 +132,7 @@ def protocol_of(job: Job) -> ProtocolSettings:
 
 def describe(data: Prepared) -> dict[str, Any]:
     """Facts of the data set, with the hashes that decide which jobs may stand in one table."""
-    train, test = data.train._dataset, data.test._dataset
+    train, valid, test = (part._dataset for part in (data.train, data.valid, data.test))
     tokens = tokens_of(test)
     cases = cases_of(test)
     catalogue = getattr(test, "catalogue", None)
@@ -138,10 +141,11 @@ def describe(data: Prepared) -> dict[str, Any]:
     every = isinstance(train, HierSRecDataset)
     return {
         "n_items": len(tokens) - 1,
-        "n_sessions": len(np.unique(test.inter_feat[test.uid_field].numpy())),
+        "n_sessions": n_sessions(train, valid, test),
+        "n_test_sessions": n_sessions(test),
         "n_train_rows": len(train),
         "n_train_targets": int(lengths.sum()) if every else len(train),
-        "n_valid": len(data.valid._dataset),
+        "n_valid": len(valid),
         "n_test": len(test),
         "universe": universe_fingerprint(tokens),
         "cases": cases.fingerprint(tokens),
@@ -153,4 +157,29 @@ def describe(data: Prepared) -> dict[str, Any]:
         ]
         if taxonomy
         else [],
+        "leakage": leakage(data.config),
     }
+
+
+def n_sessions(*parts: Any) -> int:
+    """Number of different sessions that have a case in one of the parts."""
+    return len(np.unique(np.concatenate([part.inter_feat[part.uid_field].numpy() for part in parts])))
+
+
+def leakage(config: Any) -> dict[str, Any]:
+    """Training interactions after the earliest test interaction, counted in the files, as plain values.
+
+    Times that preparation made up, because the log has an order and no stamps, count as none.
+    """
+    folder, name = Path(config["data_path"]), config["dataset"]
+    suffixes = ("inter", "user") if config["prepared_split"] else ("inter",)
+    manifest = read_manifest(folder)
+    stamped = manifest is None or manifest["time"] != "order"
+    sessions = read_sessions(
+        {suffix: folder / f"{name}.{suffix}" for suffix in suffixes},
+        user=config["USER_ID_FIELD"],
+        item=config["ITEM_ID_FIELD"],
+        when=config["TIME_FIELD"] if stamped else None,
+        separator=config["field_separator"],
+    )
+    return asdict(sessions.leakage())

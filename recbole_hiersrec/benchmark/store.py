@@ -8,7 +8,6 @@ runs/<suite>/jobs/.tmp-<key>-.../   a job under way
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import tempfile
@@ -19,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from recbole_hiersrec.atomic import recover_folder, replace_folder, writable_folder
+from recbole_hiersrec.atomic import locked, recover_folder, replace_folder, writable_folder
 from recbole_hiersrec.errors import InputError
 
 SCHEMA = 1
@@ -54,13 +53,13 @@ class JobStore:
             InputError: the folder cannot be written, or another runner holds it.
         """
         writable_folder(self.jobs)
-        with (self.folder / ".lock").open("w") as lock:
-            _lock(lock.fileno(), patience, self.folder)
+        holder = f"{self.folder}: another hiersrec bench is at work here; wait for it to end"
+        with locked(self.folder / ".lock", patience, holder) as descriptor:
             for leftover in (*self.jobs.glob(".tmp-*"), *self.folder.glob(".tmp-*")):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
             for backup in self.jobs.glob(".old-*"):
                 recover_folder(self.jobs / backup.name.removeprefix(".old-"))
-            yield lock.fileno()
+            yield descriptor
 
     def path(self, key: str) -> Path:
         """Folder of the finished job ``key``."""
@@ -143,16 +142,3 @@ def _has_ranks(folder: Path) -> bool:
     if broken:
         raise InputError(f"{path} is damaged or truncated; delete the folder {folder} to run this job again")
     return True
-
-
-def _lock(descriptor: int, patience: float, folder: Path) -> None:
-    give_up = time.monotonic() + patience
-    while True:
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > give_up:
-                raise InputError(
-                    f"{folder}: another hiersrec bench is at work here; wait for it to end"
-                ) from None
-            time.sleep(0.05)

@@ -19,9 +19,11 @@ from recbole_hiersrec.benchmark.checks import (
     check_counts,
     check_owned,
     check_settings,
+    check_split,
     find_data,
 )
 from recbole_hiersrec.benchmark.store import SCHEMA
+from recbole_hiersrec.data.files import folder_settings
 from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.names import check_model, model_source
 from recbole_hiersrec.reading import parse, read_yaml
@@ -103,6 +105,7 @@ def expand(suite: SuiteSettings) -> list[Job]:
     jobs: dict[str, Job] = {}
     for dataset in suite.datasets:
         data = find_data(suite, dataset)
+        check_split(suite, data)
         check_counts(suite, data)
         for model in suite.models:
             settings = resolve(suite, dataset, model)
@@ -119,15 +122,17 @@ def expand(suite: SuiteSettings) -> list[Job]:
 
 
 def resolve(suite: SuiteSettings, dataset: DatasetEntry, model: ModelEntry) -> dict[str, Any]:
-    """Settings of one job; later ones win: this package's for the model and for the data set, the suite's,
-    the data set entry's, the model entry's."""
+    """Settings of one job; later ones win: this package's for the model and for the data set, those in the data
+    set's folder, the suite's, the data set entry's, the model entry's."""
     merged: dict[str, Any] = {}
     for path in (resources.model_defaults(model.model), resources.dataset_defaults(dataset.name)):
         merged |= read_yaml(path) if path.is_file() else {}
     merged = {
         key: value for key, value in merged.items() if key not in OWNED
     }  # the suite has its own for those
+    prepared = folder_settings(dataset.name, dataset.data_path)
     for where, given in (
+        (f"{dataset.name}.yaml of data set '{dataset.name}'", prepared),
         ("settings", suite.settings),
         (f"datasets: {dataset.name}: settings", dataset.settings),
         (f"models: {model.name or model.model}: settings", model.settings),
@@ -165,7 +170,7 @@ def _job(
         "source": model_source(model.model),
         "name": model.name or model.model,
         "seed": seed,
-        "protocol": suite.protocol.model_dump(mode="json"),
+        "protocol": suite.protocol.model_dump(mode="json", exclude_none=True),
         "limits": suite.limits.model_dump(mode="json"),
         "settings": settings,
         "candidates": suite.candidates.model_dump(mode="json") if model.candidates else None,

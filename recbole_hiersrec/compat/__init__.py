@@ -1,4 +1,4 @@
-"""Everything done *to* RecBole 1.2.1: one function a defect, each naming the upstream line.
+"""Everything done *to* RecBole 1.2.1: one function a defect or extension, each naming the upstream line.
 
 Nothing happens until :func:`apply_fixes` or :func:`register` is called; both may be called again at no cost.
 """
@@ -49,7 +49,7 @@ def apply_fixes() -> None:
     process.anomaly_detection_off()
 
     # These import RecBole at their top, so they come after it was imported safely.
-    from recbole_hiersrec.compat import checkpoints, config, loading, logs, runs, time_order
+    from recbole_hiersrec.compat import checkpoints, config, loading, logs, prepared_split, runs, time_order
 
     config.no_command_line()
     config.default_files()
@@ -60,6 +60,7 @@ def apply_fixes() -> None:
     checkpoints.safe_checkpoints()
     loading.safe_loading()
     time_order.exact_time_order()
+    prepared_split.prepared_split()
 
 
 def register() -> None:

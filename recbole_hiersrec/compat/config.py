@@ -11,6 +11,7 @@ from recbole.utils import ModelType
 
 from recbole_hiersrec import resources
 from recbole_hiersrec.compat.patch import wrap
+from recbole_hiersrec.data.files import folder_settings
 from recbole_hiersrec.keys import check_keys
 from recbole_hiersrec.names import MODELS
 
@@ -30,7 +31,8 @@ def default_files() -> None:
 
     Right after ``overall.yaml``: ``metric_decimal_place`` 12 for every model, then
     ``properties/model/<model>.yaml`` of ours. Right after the data set's own file:
-    ``properties/dataset/<name>.yaml`` of ours, for our models only.
+    ``properties/dataset/<name>.yaml`` of ours, then ``<data_path>/<name>/<name>.yaml``, which says what HierSRec reads
+    from a prepared folder; for our models only.
     Upstream: ``config/configurator.py:238`` looks for files only in its own folder;
     ``properties/overall.yaml`` sets 4 decimals, and ``evaluator/base_metric.py:81`` rounds to them.
     """
@@ -46,6 +48,7 @@ def _with_our_files(original: Callable[..., Any]) -> Callable[..., Any]:
             _update_from(original, self, resources.model_defaults(self.model))
         elif path.parent.name == "dataset":  # sample.yaml, then the data set's own where RecBole has one
             _update_from(original, self, resources.dataset_defaults(self.dataset))
+            _update_from_folder(self)
         return loaded
 
     return update
@@ -54,6 +57,13 @@ def _with_our_files(original: Callable[..., Any]) -> Callable[..., Any]:
 def _update_from(original: Callable[..., Any], config: Any, path: Path) -> None:
     if config.model in MODELS and path.is_file():
         original(config, str(path))
+
+
+def _update_from_folder(config: Any) -> None:
+    """What lies in the data set's folder; where that is, the user's settings say, or RecBole's defaults."""
+    if config.model in MODELS:
+        given = config.internal_config_dict | config.external_config_dict
+        config.internal_config_dict.update(folder_settings(config.dataset, given["data_path"]))
 
 
 def time_column_loaded() -> None:

@@ -1,22 +1,33 @@
 """RecBole's atomic files on disk: where they are, what columns they have, what they hash to.
 
-Nothing here needs RecBole or torch, so a suite can be checked before anything heavy is imported.
+Nothing here needs RecBole or torch, so a suite can be checked before anything heavy is imported; Polars reads the
+rows, and is imported when there are rows to read.
 Format: https://recbole.io/docs/user_guide/data/atomic_files.html
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from recbole_hiersrec.errors import InputError, nearest
+from recbole_hiersrec.keys import check_keys
 from recbole_hiersrec.names import recbole_folder
+from recbole_hiersrec.reading import read_yaml
+
+if TYPE_CHECKING:
+    import polars as pl
 
 SEPARATOR = "\t"
-SHORTEST = 4  # interactions: one to begin with, one target each for training, validation and test
+LINE = "__line__"
+"""Column of :func:`read_columns`: number of the line in the file, from 1; the header is line 1."""
+
+SHORTEST = {"leave-one-out": 4, "temporal": 2}
+"""Split -> interactions of the shortest session with a target: leave-one-out needs one each for training, validation
+and test."""
+
 MISSING = frozenset(
     {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"}
     | {"NA", "NULL", "NaN", "None", "n/a", "nan", "null"}
@@ -97,17 +108,42 @@ def data_hash(files: Mapping[str, Path]) -> str:
     return digest.hexdigest()
 
 
+def read_columns(path: Path, fields: Sequence[str], separator: str = SEPARATOR) -> pl.DataFrame:
+    """Columns of an atomic file as text: cells as written, without quoting; blank lines are left out.
+
+    Returns:
+        :data:`LINE`, then the columns ``fields``, named without their types.
+
+    Raises:
+        InputError: the file has no such column, a row has too few or too many cells, or it is not UTF-8.
+    """
+    import polars as pl
+
+    known = [name for name, _ in header(path, separator)]
+    for field in fields:
+        if field not in known:
+            raise InputError(
+                f"{path}: no column '{field}'{nearest(field, known)} (columns: {', '.join(known)})"
+            )
+    frame = _read_even(path, len(known), separator)
+    if frame is None:
+        frame = _read_lines(path, len(known), separator)
+    return frame.select(LINE, *(pl.col(str(known.index(field))).alias(field) for field in fields))
+
+
 def column(path: Path, field: str, separator: str = SEPARATOR) -> list[str]:
     """All values of one column, as written.
 
     Raises:
         InputError: the file has no such column, or a row has too few cells.
     """
-    return [value for _, (value,) in _cells(path, [field], separator)]
+    return read_columns(path, [field], separator)[field].to_list()
 
 
-def check_interactions(path: Path, user: str, item: str, when: str, separator: str = SEPARATOR) -> set[str]:
-    """Read an .inter file once and make sure that RecBole will take every row for what it says.
+def check_interactions(
+    path: Path, user: str, item: str, when: str, separator: str = SEPARATOR, split: str = "leave-one-out"
+) -> set[str]:
+    """Read an .inter file and make sure that RecBole will take every row for what it says.
 
     Returns:
         The different item tokens.
@@ -115,44 +151,87 @@ def check_interactions(path: Path, user: str, item: str, when: str, separator: s
     Raises:
         InputError: a column is missing, a cell is empty, a token would be read as missing (pandas takes "NA" and
             "null" for that, and RecBole then drops the row), a time is not a number, or no session has the
-            four interactions that training, validation and test together need.
+            interactions that the split needs (see :data:`SHORTEST`).
     """
-    items = set()
-    lengths: Counter[str] = Counter()
-    for number, cells in _cells(path, [user, item, when], separator):
-        for field, cell in zip((user, item), cells[:2], strict=True):
-            if cell in MISSING:
+    import polars as pl
+
+    frame = read_columns(path, [user, item, when], separator)
+    missing = list(MISSING)
+    time = pl.col(when).str.strip_chars().cast(pl.Float64, strict=False)  # pandas strips them too
+    no_number = ~time.is_finite().fill_null(False)
+    wrong = frame.filter(pl.col(user).is_in(missing) | pl.col(item).is_in(missing) | no_number)
+    for row in wrong.head(1).iter_rows(named=True):
+        where = f"{path}, line {row[LINE]}"
+        for field in (user, item):
+            if row[field] in MISSING:
                 raise InputError(
-                    f"{path}, line {number}: {field} is {cell!r}, which RecBole reads as missing; rename it"
+                    f"{where}: {field} is {row[field]!r}, which RecBole reads as missing; rename it"
                 )
-        try:
-            finite = math.isfinite(float(cells[2]))
-        except ValueError:
-            finite = False
-        if not finite:
-            raise InputError(f"{path}, line {number}: {when} is {cells[2]!r}; allowed: a number")
-        items.add(cells[1])
-        lengths[cells[0]] += 1
-    if max(lengths.values(), default=0) < SHORTEST:
-        raise InputError(
-            f"{path}: every session is too short; leave-one-out needs sessions of {SHORTEST} or more"
+        raise InputError(f"{where}: {when} is {row[when]!r}; allowed: a number")
+    shortest = SHORTEST[split]
+    if not (frame.group_by(user).len()["len"] >= shortest).any():
+        raise InputError(f"{path}: every session is too short; {split} needs sessions of {shortest} or more")
+    return set(frame[item].unique().to_list())
+
+
+def folder_settings(name: str, data_path: str | Path) -> dict[str, Any]:
+    """Settings in NAME.yaml of the data set's folder, which preparation writes; {} where there is no such file.
+
+    Raises:
+        InputError: it is not YAML, or a key is unknown.
+    """
+    path = dataset_folder(name, data_path) / f"{name}.yaml"
+    if not path.is_file():
+        return {}
+    values = read_yaml(path)
+    check_keys(values, str(path))
+    return values
+
+
+def _read_even(path: Path, n_cells: int, separator: str) -> pl.DataFrame | None:
+    """The rows as columns "0", "1", ... beside :data:`LINE`; None unless every line has ``n_cells`` cells."""
+    import polars as pl
+
+    if len(separator.encode()) != 1:
+        return None
+    try:
+        frame = pl.read_csv(
+            path,
+            separator=separator,
+            quote_char=None,
+            infer_schema=False,
+            empty_string_is_null=False,
+            glob=False,
         )
-    return items
+    except pl.exceptions.PolarsError:  # reading line by line says which line it is, and why
+        return None
+    frame.columns = [str(position) for position in range(n_cells)]
+    # Polars stops at a cell too many, but fills up cells that are missing: then separators are missing as well.
+    if _count(path, separator.encode()) != (len(frame) + 1) * (n_cells - 1):
+        return None
+    if n_cells == 1 and (frame["0"] == "").any():
+        return None
+    return frame.with_row_index(LINE, offset=2)
 
 
-def _cells(path: Path, fields: Sequence[str], separator: str) -> Iterator[tuple[int, list[str]]]:
-    """(line number, cells of ``fields``) of every row."""
-    known = [name for name, _ in header(path, separator)]
-    for field in fields:
-        if field not in known:
-            raise InputError(
-                f"{path}: no column '{field}'{nearest(field, known)} (columns: {', '.join(known)})"
-            )
-    positions = [known.index(field) for field in fields]
+def _read_lines(path: Path, n_cells: int, separator: str) -> pl.DataFrame:
+    """As :func:`_read_even`, line by line: slower, skips blank lines, and names the line that is at fault."""
+    import polars as pl
+
+    numbers, rows = [], []
     for number, cells in _rows(path, separator):
-        if len(cells) != len(known):
-            raise InputError(f"{path}, line {number}: {len(cells)} cells, the header has {len(known)}")
-        yield number, [cells[position] for position in positions]
+        if len(cells) != n_cells:
+            raise InputError(f"{path}, line {number}: {len(cells)} cells, the header has {n_cells}")
+        numbers.append(number)
+        rows.append(cells)
+    schema = {str(position): pl.String() for position in range(n_cells)}
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    return frame.insert_column(0, pl.Series(LINE, numbers, dtype=pl.UInt32))
+
+
+def _count(path: Path, byte: bytes) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(byte) for block in iter(lambda: file.read(1 << 20), b""))
 
 
 def _rows(path: Path, separator: str = SEPARATOR) -> Iterator[tuple[int, list[str]]]:

@@ -83,16 +83,25 @@ class Taxonomy:
             upper = ids
         return cls(tuple(levels), tuple(labels), tuple(parents), item_category)
 
-    def save(self, path: Path) -> None:
-        """Write an .npz file without pickled objects."""
+    def save(self, path: Path, item_tokens: Sequence[str] | None = None) -> None:
+        """Write an .npz file without pickled objects; ``item_tokens`` [N] names the items 1..N in the files."""
         arrays: dict[str, NDArray[np.generic]] = {
             "levels": np.array(self.levels, dtype=np.str_),
             "item_category": self.item_category,
         }
+        if item_tokens is not None:
+            # Not an array of text: that would take the longest token's width for every item.
+            arrays["item_tokens"] = np.frombuffer("\n".join(item_tokens).encode(), dtype=np.uint8)
         for level, (labels, parents) in enumerate(zip(self.labels, self.parents, strict=True)):
             arrays[f"label_{level}"] = np.array([label[-1] for label in labels], dtype=np.str_)
             arrays[f"parent_{level}"] = parents
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+    @staticmethod
+    def load_tokens(path: Path) -> list[str]:
+        """Names of the items 1..N, from a file that :meth:`save` was given them for."""
+        with np.load(path, allow_pickle=False) as file:
+            return file["item_tokens"].tobytes().decode().split("\n")
 
     @classmethod
     def load(cls, path: Path) -> Taxonomy:

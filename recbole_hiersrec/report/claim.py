@@ -48,8 +48,10 @@ def caution(records: Sequence[Record]) -> str:
 
 
 def case_count(records: Sequence[Record]) -> str:
-    """How many test cases the figures are of."""
-    return f"{records[0]['data']['n_test']} test cases"
+    """How many test cases the figures are of, and of how many sessions where one session has several."""
+    data = records[0]["data"]
+    cases, sessions = data["n_test"], data.get("n_test_sessions", data["n_test"])
+    return f"{cases} test cases" + (f" of {sessions} sessions" if sessions != cases else "")
 
 
 def headline_name(record: Record) -> str:

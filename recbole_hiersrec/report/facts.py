@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from recbole_hiersrec import resources
+from recbole_hiersrec.data.sessions import Leakage
 from recbole_hiersrec.report.frame import Record
 
 DEFINITIONS = """\
@@ -16,23 +17,60 @@ DEFINITIONS = """\
 - rules: cells: lists of the finest categories, cut by k-means; k-means: lists by the item vectors alone."""
 
 
-def data_facts(record: Record) -> str:
-    """The data set, as bullet points."""
+LEARNED_PREFIX = "learned_"
+LEARNED_FROM = "learned from the training part's co-occurrence"
+AFTER = "training interactions after the earliest test interaction"
+
+
+def data_facts(records: Sequence[Record]) -> str:
+    """The data set of the records of one table, as bullet points."""
+    record = max(records, key=lambda record: len(record["data"]["levels"]))
     data = record["data"]
-    levels = "; ".join(f"{level['name']}: {level['categories']} categories" for level in data["levels"])
+    learned = learned_levels(records)
+    levels = "; ".join(
+        f"{level['name']}: {level['categories']} categories"
+        + (f" ({LEARNED_FROM})" if level["name"] in learned else "")
+        for level in data["levels"]
+    )
     facts = {  # not the training rows: they depend on how a model is trained
         "items": data["n_items"],
         "sessions": data["n_sessions"],
+        **({"test sessions": data["n_test_sessions"]} if "n_test_sessions" in data else {}),
         "history of a test case, items": f"{data['shortest_history']} to {data['longest_history']}",
         "training targets": data["n_train_targets"],
         "validation cases": data["n_valid"],
         "test cases": data["n_test"],
+        AFTER: leakage_text(records),
         "category levels": levels or "none",
         "SHA-256 of the files": record["job"]["data_hash"],
         "SHA-256 of the item universe": data["universe"],
         "SHA-256 of the test cases": data["cases"],
     }
     return _bullets(facts)
+
+
+def leakage_text(records: Sequence[Record]) -> str:
+    """How many training interactions are later than the earliest test interaction, of the records of one table.
+
+    Records of versions that did not count them say nothing of it.
+    """
+    counted = (record["data"].get("leakage") for record in records)
+    texts = _several(Leakage(**found).text() for found in counted if found)
+    return texts or "not recorded"
+
+
+def learned_levels(records: Sequence[Record]) -> list[str]:
+    """Names of the category levels that no catalogue gave: preparation learned them from the training part."""
+    names = (level["name"] for record in records for level in record["data"]["levels"])
+    return list(dict.fromkeys(name for name in names if name.startswith(LEARNED_PREFIX)))
+
+
+def learned_note(records: Sequence[Record]) -> str:
+    """A sentence that names the learned levels, "" where there are none."""
+    learned = learned_levels(records)
+    if not learned:
+        return ""
+    return f"Category level{'s' if len(learned) > 1 else ''} {', '.join(learned)}: {LEARNED_FROM}."
 
 
 def provenance(records: Sequence[Record], suite: str) -> list[str]:

@@ -10,7 +10,7 @@ from recbole_hiersrec.atomic import writable_folder, write_bytes, write_text
 from recbole_hiersrec.benchmark.suite import Job
 from recbole_hiersrec.report import tables, terminal
 from recbole_hiersrec.report.claim import case_count, claim
-from recbole_hiersrec.report.facts import data_facts, provenance
+from recbole_hiersrec.report.facts import data_facts, learned_note, provenance
 from recbole_hiersrec.report.figures import draw_all, model_colours
 from recbole_hiersrec.report.frame import Record, accuracy_frame, table_groups, timing_frame, to_csv
 
@@ -99,10 +99,11 @@ def _sections(dataset: str, protocol: str, records: Sequence[Record], figures: S
         table = make(lines)
         if table.rows:
             parts += [f"### {table.title}", table.text("github")]
+            parts += [learned_note(records)] if make is tables.categories and learned_note(records) else []
         figure = f"{stem}-{_slug(dataset)}.png"
         if figure in figures:
             parts.append(f"![{CAPTIONS[stem]}](figures/{figure})\n\n*{CAPTIONS[stem]}*")
-    return [*parts, "### Data", data_facts(max(records, key=lambda record: len(record["data"]["levels"])))]
+    return [*parts, "### Data", data_facts(records)]
 
 
 def _slug(name: str) -> str:

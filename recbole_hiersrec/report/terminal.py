@@ -9,6 +9,7 @@ from textwrap import fill
 from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.report import tables
 from recbole_hiersrec.report.claim import case_count, caution, headline_name
+from recbole_hiersrec.report.facts import AFTER, leakage_text, learned_note
 from recbole_hiersrec.report.frame import Record
 from recbole_hiersrec.retrieval.budget import candidate_label
 
@@ -19,7 +20,10 @@ def section(title: str, records: Sequence[Record]) -> str:
     """The tables of one (data set, protocol), then the remarks on them."""
     lines = tables.entries(records)
     found = [_leaderboard(lines)]
-    remarks = [*tables.marks(lines), *_ways(lines), caution(records)]
+    leakage = f"{AFTER[0].upper()}{AFTER[1:]}: {leakage_text(records)}."
+    learned = learned_note(records)
+    facts = [leakage, *([learned] if learned else [])]
+    remarks = [*tables.marks(lines), *_ways(lines), *facts, caution(records)]
     if any(tables.candidate_keys(line.records[0]) for line in lines):
         found.append(_candidates(lines))
         name = headline_name(records[0])

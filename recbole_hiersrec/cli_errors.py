@@ -1,0 +1,31 @@
+"""How the command line says what went wrong: one line and an exit status."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from recbole_hiersrec.errors import HierSRecError
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@contextmanager
+def one_line_errors(debug: bool, kept: str = "nothing was changed") -> Iterator[None]:
+    """Turn what a user can act on into one line and an exit status."""
+    try:
+        yield
+    except HierSRecError as error:
+        if debug:
+            traceback.print_exc()
+        typer.echo(f"hiersrec: error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        if debug:
+            traceback.print_exc()
+        typer.echo(f"\nhiersrec: stopped; {kept}", err=True)
+        raise typer.Exit(130) from None

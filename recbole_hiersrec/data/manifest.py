@@ -1,0 +1,83 @@
+"""manifest.json: what a prepared data set was made from, how, and what came out. No times and no paths: equal
+input and settings give equal bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from recbole_hiersrec import __version__
+from recbole_hiersrec.errors import InputError
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+IDENTITY = ("schema", "name", "source", "reader", "code", "inputs", "settings")
+"""The parts that say what a preparation is; if all are equal, nothing needs to be done."""
+
+_HERE = Path(__file__).resolve().parent
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 (hex) of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def describe_inputs(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Name, size and hash of each input file."""
+    return [{"name": path.name, "bytes": path.stat().st_size, "sha256": file_hash(path)} for path in paths]
+
+
+def code_version() -> str:
+    """The package's version and a hash of the code of preparation, so that changed code prepares anew."""
+    digest = hashlib.sha256()
+    for path in sorted(_HERE.rglob("*.py")):
+        digest.update(path.relative_to(_HERE).as_posix().encode() + b"\0" + path.read_bytes())
+    return f"{__version__}+{digest.hexdigest()[:12]}"
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a prepared folder; None where there is none.
+
+    Raises:
+        InputError: it is damaged, or of another version of its format.
+    """
+    path = folder / MANIFEST
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}; delete the folder and prepare it again") from None
+    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+        received = values.get("schema") if isinstance(values, dict) else type(values).__name__
+        raise InputError(
+            f"{path}: schema {received!r}; allowed: {SCHEMA}; delete the folder and prepare it again"
+        )
+    return values
+
+
+def is_current(folder: Path, wanted: dict[str, Any]) -> bool:
+    """Whether ``folder`` holds exactly what preparing with ``wanted`` (the keys of IDENTITY) would write."""
+    found = read_manifest(folder)
+    if found is None or any(found.get(key) != wanted[key] for key in IDENTITY):
+        return False
+    outputs = found["outputs"]
+    return all((folder / name).is_file() and file_hash(folder / name) == outputs[name] for name in outputs)
+
+
+def write_manifest(folder: Path, values: dict[str, Any]) -> None:
+    """Write manifest.json, with the hashes of the other files of ``folder``."""
+    outputs = {path.name: file_hash(path) for path in sorted(folder.iterdir())}
+    text = json.dumps({**values, "outputs": outputs}, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,138 @@
+"""What a user asked for -> a Request (data/prepare.py): a public data set, or a log of their own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from recbole_hiersrec.data.options import PrepareSettings
+from recbole_hiersrec.data.prepare import Request
+from recbole_hiersrec.data.sources.base import Source
+from recbole_hiersrec.data.sources.registry import find_source
+from recbole_hiersrec.data.sources.user_log import parse_map, read_user_log
+from recbole_hiersrec.data.validate import TimeUnit
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.reading import Settings, parse
+
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+
+
+class LogOptions(Settings):
+    """Where a user's log lies and what its columns mean."""
+
+    events: Path | None = Field(None, description="The clicks.")
+    items: Path | None = Field(None, description="The catalogue.")
+    map: tuple[str, ...] = Field((), description="session=COLUMN, item=COLUMN, time=COLUMN.")
+    levels: tuple[str, ...] = Field((), description="Category columns of the catalogue, coarse to fine.")
+    title: str | None = Field(None, description="Title column of the catalogue.")
+    metadata: tuple[str, ...] = Field((), description="Further columns of the catalogue.")
+    separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    time_unit: TimeUnit = "auto"
+
+    @model_validator(mode="after")
+    def _catalogue_has_columns(self) -> LogOptions:
+        if self.items is None and (self.levels or self.title or self.metadata):
+            raise ValueError("levels, title and metadata are columns of items; items is missing")
+        if self.items is not None and not (self.levels or self.title or self.metadata):
+            raise ValueError("items needs levels, title or metadata: which of its columns to read")
+        return self
+
+
+def request_for(
+    name: str, raw: Path | None, log: LogOptions, rename: str | None, given: Mapping[str, Any]
+) -> Request:
+    """Preparation of a public data set, or of the user's own log if ``log`` has events.
+
+    Args:
+        name: of the public data set, or of the user's.
+        raw: folder of a public data set's files; not needed where a Python package ships them.
+        log: the user's files.
+        rename: name of the prepared data set; None: the source's own.
+        given: settings of :class:`PrepareSettings` that the user changed.
+
+    Raises:
+        InputError: unknown name, missing files (the message says which to put where), or a wrong setting.
+    """
+    if log.events is not None:
+        if raw is not None:
+            raise InputError(
+                "--raw is for public data sets, --events for a log of your own; give one of them"
+            )
+        return from_log(log.events, log, rename or name, given)
+    for option in ("items", "map", "separator"):
+        if getattr(log, option):
+            raise InputError(f"--{option} belongs to a log of your own; --events FILE is missing")
+    return from_source(find_source(name), raw, rename, given)
+
+
+def from_source(source: Source, raw: Path | None, name: str | None, given: Mapping[str, Any]) -> Request:
+    """Preparation of a public data set.
+
+    Args:
+        source: the data set.
+        raw: folder of its files; not needed where a Python package ships them.
+        name: of the prepared data set; None: the source's own.
+        given: settings that the user changed.
+
+    Raises:
+        InputError: files are missing (the message says which to put where), or a setting is wrong.
+    """
+    if raw is None and source.locate is not None:
+        folder = source.locate()
+    elif raw is None:
+        wanted = ", ".join(entry.replace("|", " or ") for entry in source.files)
+        raise InputError(
+            f"data set '{source.name}' cannot be downloaded: put {wanted} into one folder and pass it as "
+            f"--raw FOLDER ({source.obtain})"
+        )
+    else:
+        folder = raw
+    settings = parse(PrepareSettings, {**source.defaults, **given}, f"settings of '{source.name}'")
+    return Request(
+        name=check_name(name or source.output or source.name),
+        source=source.name,
+        reader={},
+        inputs=source.inputs(folder),
+        read=partial(source.read, folder),
+        settings=settings,
+    )
+
+
+def from_log(events: Path, log: LogOptions, name: str, given: Mapping[str, Any]) -> Request:
+    """Preparation of a user's own log; the files are looked at when the request is carried out."""
+    columns = parse_map(log.map)
+    defaults = {} if columns.time else {"split": "leave-one-out"}
+    settings = parse(PrepareSettings, {**defaults, **given}, f"settings of '{name}'")
+    read = partial(
+        read_user_log,
+        events,
+        log.items,
+        columns,
+        log.levels,
+        title=log.title,
+        metadata=log.metadata,
+        separator=log.separator,
+        time_unit=log.time_unit,
+    )
+    return Request(
+        name=check_name(name),
+        source="log",
+        reader=log.model_dump(mode="json", exclude={"events", "items"}) | {"map": columns.model_dump()},
+        inputs=(events,) if log.items is None else (events, log.items),
+        read=lambda bad_rows: read(bad_rows=bad_rows),
+        settings=settings,
+    )
+
+
+def check_name(name: str) -> str:
+    """Refuse a name that cannot be a folder's."""
+    if not _NAME.match(name):
+        raise InputError(
+            f"name of the data set: received {name!r}; allowed: letters, digits, '_', '-', '.', not first"
+        )
+    return name

@@ -1,0 +1,147 @@
+"""A session table in memory: integer codes in session order, the split, and what the split lets through.
+
+R rows (clicks), S sessions, N items. Rows of a session lie together, in time order; ties keep the order of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recbole_hiersrec.data.files import SEPARATOR, header, read_columns
+from recbole_hiersrec.data.parts import TEST, TRAIN, VALID, parts_of
+
+Codes = NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """Training interactions after the earliest test interaction.
+
+    Attributes:
+        training: number of training interactions.
+        after: how many of them are later than the earliest test interaction; None without time stamps.
+    """
+
+    training: int
+    after: int | None
+
+    def text(self) -> str:
+        """One phrase for reports."""
+        if self.after is None:
+            return "unknown (no time stamps)"
+        share = 100 * self.after / self.training if self.training else 0.0
+        return f"{self.after:,} of {self.training:,} ({share:.1f} %)"
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Sessions as arrays.
+
+    Attributes:
+        session: [R], 0..S - 1, ascending.
+        item: [R], 0..N - 1.
+        time: [R], float64, unix seconds; None where the log has no stamps.
+        session_tokens: [S] names; item_tokens: [N] names.
+        part: [S], TRAIN, VALID or TEST; None: leave-one-out.
+    """
+
+    session: Codes
+    item: Codes
+    time: NDArray[np.float64] | None
+    session_tokens: pl.Series
+    item_tokens: pl.Series
+    part: NDArray[np.uint8] | None = None
+
+    @property
+    def n_sessions(self) -> int:
+        """Number of sessions S."""
+        return len(self.session_tokens)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items N."""
+        return len(self.item_tokens)
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Clicks of each session, [S]."""
+        return np.bincount(self.session, minlength=self.n_sessions)
+
+    def part_of_rows(self) -> NDArray[np.uint8]:
+        """TRAIN, VALID or TEST of each row, [R].
+
+        Leave-one-out tests a session's last row and validates the one before, but leaves training a first row and a
+        target, as RecBole does (``data/dataset/dataset.py:1676``).
+        """
+        if self.part is not None:
+            return self.part[self.session]
+        part = np.zeros(len(self.session), dtype=np.uint8)
+        lengths = self.lengths()
+        last = np.cumsum(lengths) - 1
+        part[last[lengths >= 3]] = TEST
+        part[last[lengths >= 4] - 1] = VALID
+        return part
+
+    def sessions_in(self, part: int) -> int:
+        """Number of sessions with rows in a part."""
+        found = np.zeros(self.n_sessions, dtype=bool)
+        found[self.session[self.part_of_rows() == part]] = True
+        return int(found.sum())
+
+    def leakage(self) -> Leakage:
+        """Count training interactions after the earliest test interaction."""
+        part = self.part_of_rows()
+        training = int((part == TRAIN).sum())
+        if self.time is None or not (part == TEST).any():
+            return Leakage(training, None)
+        first = self.time[part == TEST].min()
+        return Leakage(training, int((self.time[part == TRAIN] > first).sum()))
+
+
+def read_sessions(
+    files: Mapping[str, Path],
+    *,
+    user: str = "user_id",
+    item: str = "item_id",
+    when: str | None = "timestamp",
+    separator: str = SEPARATOR,
+) -> Sessions:
+    """Read atomic files (suffix -> path); the split comes from the ``part`` column of the .user file, if it has one.
+
+    Args:
+        files: as :func:`~recbole_hiersrec.data.files.atomic_files` finds them.
+        user, item, when: columns of the .inter file; ``when`` None: rows are in order and have no stamps.
+        separator: between cells.
+
+    Raises:
+        InputError: a column is missing, or a session's part is not one of train, valid, test.
+    """
+    wanted = [user, item] + ([when] if when else [])
+    frame = read_columns(files["inter"], wanted, separator)
+    frame = frame.with_columns(
+        pl.col(user).rank("dense").alias("session"),
+        pl.col(item).rank("dense").alias("code"),
+        *([pl.col(when).str.strip_chars().cast(pl.Float64)] if when else []),
+    )
+    frame = frame.sort(["session", when] if when else ["session"], maintain_order=True)
+    sessions, items = frame[user].unique().sort(), frame[item].unique().sort()
+    return Sessions(
+        session=(frame["session"].to_numpy() - 1).astype(np.uint32),
+        item=(frame["code"].to_numpy() - 1).astype(np.uint32),
+        time=frame[when].to_numpy() if when else None,
+        session_tokens=sessions,
+        item_tokens=items,
+        part=_parts(files.get("user"), user, sessions, separator),
+    )
+
+
+def _parts(path: Path | None, user: str, sessions: pl.Series, separator: str) -> NDArray[np.uint8] | None:
+    """Part of each session, or None where no .user file says so."""
+    if path is None or "part" not in dict(header(path, separator)):
+        return None
+    return parts_of(path, sessions, user, separator)

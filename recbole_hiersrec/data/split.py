@@ -1,0 +1,112 @@
+"""The temporal split: whole sessions, by the time of their last click.
+
+S sessions. A session belongs to the part in which it ends, so no training session ends after a test session; it may
+still overlap with one, which :meth:`~recbole_hiersrec.data.sessions.Sessions.leakage` counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_hiersrec.data.options import PrepareSettings, days
+from recbole_hiersrec.data.parts import PARTS, TEST, TRAIN, VALID
+from recbole_hiersrec.data.sessions import Sessions
+from recbole_hiersrec.data.steps import (
+    Count,
+    collapse_repeats,
+    keep_rows,
+    remove_short_sessions,
+    size,
+)
+from recbole_hiersrec.errors import InputError
+
+SECONDS_A_DAY = 86_400.0
+Times = NDArray[np.float64]
+
+
+def temporal_split(log: Sessions, settings: PrepareSettings, counts: list[Count]) -> tuple[Sessions, float]:
+    """Assign each session to training, validation or test by its end, and apply the rules that follow from it.
+
+    The test part holds the sessions that end at or after a cut: the latest fraction of all sessions, or the last days.
+    Sessions that end at the same time as the cut go together into the later part. Validation is cut likewise from
+    what is left. Then ``train_fraction`` and ``unseen`` are applied.
+
+    Args:
+        log: the filtered sessions.
+        settings: ``valid``, ``test``, ``train_fraction``, ``unseen``; for what becomes of sessions that lose clicks
+            also ``collapse_repeats`` and ``min_length``.
+        counts: takes one entry for each rule that is on.
+
+    Returns:
+        The sessions with their part; and the time (unix seconds) at which validation begins: what is known of an
+        item at that time is no look-ahead.
+
+    Raises:
+        InputError: the log has no time stamps, or a part is empty.
+    """
+    if log.time is None:
+        raise InputError("split: temporal needs time stamps, and this log has none; allowed: leave-one-out")
+    ends = log.time[np.cumsum(log.lengths()) - 1]
+    first_test = _cut(ends, settings.test, len(ends), float(ends.max()))
+    earlier = ends[ends < first_test]
+    if not len(earlier):
+        raise InputError(_empty(TRAIN, settings))
+    first_valid = _cut(earlier, settings.valid, len(ends), first_test)
+    part = np.full(len(ends), TRAIN, dtype=np.uint8)
+    part[ends >= first_valid] = VALID
+    part[ends >= first_test] = TEST
+    log = replace(log, part=part)
+    if settings.train_fraction != "1":
+        log = _recent(log, ends, part, Fraction(settings.train_fraction), counts)
+    if settings.unseen == "drop":
+        log = _drop_unseen(log, settings, counts)
+    for number in range(len(PARTS)):
+        if not log.sessions_in(number):
+            raise InputError(_empty(number, settings))
+    return log, first_valid
+
+
+def _cut(ends: Times, amount: str, n_sessions: int, latest: float) -> float:
+    """The time from which sessions belong to the later part: ``latest`` less some days, or so that a fraction does."""
+    window = days(amount)
+    if window is not None:
+        return latest - window * SECONDS_A_DAY
+    wanted = max(1, int(Fraction(amount) * n_sessions))
+    return float(np.sort(ends)[max(0, len(ends) - wanted)])
+
+
+def _empty(part: int, settings: PrepareSettings) -> str:
+    return (
+        f"split: no session is left for {PARTS[part]} with valid {settings.valid}, test {settings.test}, "
+        f"unseen {settings.unseen}; use other fractions or days"
+    )
+
+
+def _recent(
+    log: Sessions, ends: Times, part: NDArray[np.uint8], share: Fraction, counts: list[Count]
+) -> Sessions:
+    """Keep the most recent share of the training sessions; those that end together stay together."""
+    training = np.sort(ends[part == TRAIN])
+    wanted = max(1, int(share * len(training)))
+    cut = training[max(0, len(training) - wanted)]
+    keep = (part != TRAIN) | (ends >= cut)
+    result = keep_rows(log, keep[log.session])
+    counts.append(Count("train_fraction", size(log), size(result)))
+    return result
+
+
+def _drop_unseen(log: Sessions, settings: PrepareSettings, counts: list[Count]) -> Sessions:
+    """Remove clicks of validation and test on items that training lacks, and what this leaves too short."""
+    in_training = log.part_of_rows() == TRAIN
+    seen = np.zeros(log.n_items, dtype=bool)
+    seen[log.item[in_training]] = True
+    result = keep_rows(log, in_training | seen[log.item])
+    if settings.collapse_repeats:
+        result = collapse_repeats(result)
+    result = remove_short_sessions(result, settings.shortest)
+    counts.append(Count("unseen", size(log), size(result)))
+    return result

@@ -1,0 +1,225 @@
+"""The filters of preparation: each takes sessions and gives sessions, whose rows lie together in time order.
+
+R rows (clicks), S sessions, N items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recbole_hiersrec.data.log import RawLog
+from recbole_hiersrec.data.options import PrepareSettings
+from recbole_hiersrec.data.sessions import Codes, Sessions
+from recbole_hiersrec.errors import InputError
+
+Mask = NDArray[np.bool_]
+Filter = Callable[[Sessions], Sessions]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much there is of a log."""
+
+    sessions: int
+    items: int
+    interactions: int
+
+
+@dataclass(frozen=True)
+class Count:
+    """What one filter did.
+
+    Attributes:
+        step: name of the setting that caused it.
+        before, after: the log's size around it.
+    """
+
+    step: str
+    before: Size
+    after: Size
+
+
+def size(log: Sessions) -> Size:
+    """Sessions, items and interactions of a log."""
+    return Size(log.n_sessions, log.n_items, len(log.item))
+
+
+def encode(raw: RawLog) -> Sessions:
+    """Sort the clicks by session and time, ties in the order of the file, and number sessions and items.
+
+    Both are numbered in the order of their names, so the order of the sessions in the file changes nothing.
+    """
+    session, session_tokens = _codes(raw.clicks["session"])
+    item, item_tokens = _codes(raw.clicks["item"])
+    time = raw.clicks["time"].to_numpy()
+    if not (session[1:] >= session[:-1]).all():
+        order = np.argsort(session, kind="stable")
+        session, item, time = session[order], item[order], time[order]
+    if not ((session[1:] > session[:-1]) | (time[1:] >= time[:-1])).all():
+        order = np.lexsort((time, session))  # stable
+        session, item, time = session[order], item[order], time[order]
+    return Sessions(session, item, None if raw.time == "order" else time, session_tokens, item_tokens)
+
+
+def _codes(values: pl.Series) -> tuple[Codes, pl.Series]:
+    """Number of each value in the sorted list of different values, and that list as text."""
+    if values.is_sorted():  # as sessions often are
+        starts = values.to_frame("x").select((pl.col("x") != pl.col("x").shift()).fill_null(True))
+        first = starts.to_series()
+        codes, different = first.cum_sum().to_numpy() - 1, values.filter(first)
+    else:
+        different = values.unique().sort()
+        codes = _places(values, different)
+    return codes.astype(np.uint32, copy=False), different.cast(pl.String)
+
+
+def _places(values: pl.Series, different: pl.Series) -> NDArray[np.integer[Any]]:
+    """Position of each value in ``different``, which is sorted and holds them all."""
+    if values.dtype == pl.String:
+        return values.cast(pl.Enum(different)).to_physical().to_numpy()
+    lowest, highest = int(different[0]), int(different[-1])
+    if highest - lowest >= 4 * len(values):
+        return np.searchsorted(different.to_numpy(), values.to_numpy())
+    place = np.zeros(highest - lowest + 1, dtype=np.uint32)  # a table of the whole range is faster than a search
+    place[different.to_numpy() - lowest] = np.arange(len(different), dtype=np.uint32)
+    return place[values.to_numpy() - lowest]
+
+
+def count_ties(log: Sessions) -> int | None:
+    """Clicks with the same time as the click before in their session; None where clicks have no time."""
+    if log.time is None:
+        return None
+    return int(((log.session[1:] == log.session[:-1]) & (log.time[1:] == log.time[:-1])).sum())
+
+
+def apply_filters(log: Sessions, settings: PrepareSettings, counts: list[Count]) -> Sessions:
+    """Gap, repeats, k-core and minimum length until nothing changes, then the last clicks of each session.
+
+    Args:
+        log: what was read.
+        settings: which filters, and how strict.
+        counts: takes one entry for every filter that is on, and for each time it removed something more.
+
+    Raises:
+        InputError: nothing is left; the message says which filter removed how much.
+    """
+    if settings.gap_minutes is not None:
+        log = _counted("gap_minutes", lambda x: cut_at_gaps(x, settings.gap_minutes or 0), log, counts)
+    log = until_stable(log, settings, counts)
+    if settings.last is not None:
+        log = _counted("last", lambda x: keep_last(x, settings.last or 0), log, counts)
+    return log
+
+
+def until_stable(log: Sessions, settings: PrepareSettings, counts: list[Count]) -> Sessions:
+    """Collapse repeats, remove rare items, remove short sessions, again and again until nothing changes.
+
+    They go together because each undoes the others: without an item in between, two clicks become a repeat.
+    """
+    filters: dict[str, Filter] = {
+        "item_core": lambda x: remove_rare_items(x, settings.item_core),
+        "min_length": lambda x: remove_short_sessions(x, settings.shortest),
+    }
+    if settings.collapse_repeats:
+        filters = {"collapse_repeats": collapse_repeats, **filters}
+    first, rows = True, -1
+    while rows != len(log.item):
+        rows = len(log.item)
+        for name, filter_ in filters.items():
+            log = _counted(name, filter_, log, counts, quiet=not first)
+        first = False
+    return log
+
+
+def _counted(
+    name: str, filter_: Filter, log: Sessions, counts: list[Count], *, quiet: bool = False
+) -> Sessions:
+    """Apply a filter and note its effect; ``quiet`` notes nothing where there was none."""
+    result = filter_(log)
+    entry = Count(name, size(log), size(result))
+    if not quiet or entry.before != entry.after:
+        counts.append(entry)
+    if not len(result.item):
+        raise InputError(f"nothing is left after filtering; {account(counts)}")
+    return result
+
+
+def account(counts: list[Count]) -> str:
+    """Which filter removed how many interactions, in one line."""
+    removed: dict[str, int] = {}
+    for count in counts:
+        difference = count.before.interactions - count.after.interactions
+        removed[count.step] = removed.get(count.step, 0) + difference
+    total = counts[0].before.interactions
+    parts = ", ".join(f"{step} {number:,}" for step, number in removed.items() if number)
+    return f"of {total:,} interactions the filters removed: {parts or 'none'}"
+
+
+def cut_at_gaps(log: Sessions, minutes: float) -> Sessions:
+    """Begin a new session after every pause of more than ``minutes``; names get ``.1``, ``.2``, ..."""
+    if log.time is None:
+        raise InputError("gap_minutes needs time stamps, and this log has none")
+    new = np.ones(len(log.session), dtype=bool)
+    new[1:] = (log.session[1:] != log.session[:-1]) | (np.diff(log.time) > 60 * minutes)
+    session = (np.cumsum(new) - 1).astype(np.uint32)
+    owner = log.session[new]
+    first = np.r_[True, owner[1:] != owner[:-1]]
+    starts = np.flatnonzero(first)
+    number = np.arange(len(owner)) - np.repeat(starts, np.diff(np.r_[starts, len(owner)])) + 1
+    names = pl.DataFrame({"name": log.session_tokens.gather(owner), "number": number})
+    tokens = names.select(pl.format("{}.{}", "name", "number")).to_series()
+    return replace(log, session=session, session_tokens=tokens)
+
+
+def collapse_repeats(log: Sessions) -> Sessions:
+    """Keep the first of several clicks on the same item that follow each other in a session."""
+    keep = np.ones(len(log.item), dtype=bool)
+    keep[1:] = (log.session[1:] != log.session[:-1]) | (log.item[1:] != log.item[:-1])
+    return keep_rows(log, keep)
+
+
+def remove_rare_items(log: Sessions, least: int) -> Sessions:
+    """Remove the clicks on items that have fewer than ``least``."""
+    return keep_rows(log, (np.bincount(log.item, minlength=log.n_items) >= least)[log.item])
+
+
+def remove_short_sessions(log: Sessions, least: int) -> Sessions:
+    """Remove the sessions of fewer than ``least`` clicks."""
+    return keep_rows(log, (log.lengths() >= least)[log.session])
+
+
+def keep_last(log: Sessions, most: int) -> Sessions:
+    """Keep the last ``most`` clicks of every session."""
+    from_end = np.cumsum(log.lengths())[log.session] - 1 - np.arange(len(log.session))
+    return keep_rows(log, from_end < most)
+
+
+def keep_rows(log: Sessions, keep: Mask) -> Sessions:
+    """The rows for which ``keep`` [R] is true; sessions and items without rows are gone and the others renumbered."""
+    if keep.all():
+        return log
+    rows = np.flatnonzero(keep)  # once, instead of once a column
+    session, kept_sessions = _renumbered(log.session[rows], log.n_sessions)
+    item, kept_items = _renumbered(log.item[rows], log.n_items)
+    return Sessions(
+        session=session,
+        item=item,
+        time=None if log.time is None else log.time[rows],
+        session_tokens=log.session_tokens.filter(kept_sessions),
+        item_tokens=log.item_tokens.filter(kept_items),
+        part=None if log.part is None else log.part[kept_sessions],
+    )
+
+
+def _renumbered(codes: Codes, n: int) -> tuple[Codes, Mask]:
+    used = np.zeros(n, dtype=bool)
+    used[codes] = True
+    if used.all():
+        return codes, used
+    return (np.cumsum(used) - 1).astype(np.uint32)[codes], used

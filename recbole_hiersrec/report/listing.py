@@ -1,0 +1,83 @@
+"""`hiersrec data list`: every public data set, what it holds, how to get it, and what is prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+from recbole_hiersrec.data.manifest import MANIFEST, read_manifest
+from recbole_hiersrec.data.sources.base import Source
+from recbole_hiersrec.data.sources.registry import SOURCES
+from recbole_hiersrec.errors import InputError
+
+WIDTH = 100
+
+
+def listing(data_path: Path) -> str:
+    """Two parts: a table of all data sets, public and prepared; and for the public ones licence and where to get them."""
+    from tabulate import tabulate
+
+    prepared = _prepared(data_path)
+    rows = [["name", "domain", "sessions", "items", "clicks", "levels", "state"]]
+    rows += [_row(source, prepared) for source in SOURCES.values()]
+    rows += [
+        [name, "your log", *_sizes(manifest), ", ".join(_level_names(manifest)) or "-", "ready"]
+        for name, manifest in prepared.items()
+        if manifest["source"] == "log"
+    ]
+    align = ["left", "left", "right", "right", "right", "left", "left"]
+    table = tabulate(rows, tablefmt="plain", disable_numparse=True, colalign=align)
+    return "\n\n".join([table, _legend(data_path), *(_how(source) for source in SOURCES.values())])
+
+
+def _legend(data_path: Path) -> str:
+    return fill(
+        f"Sizes: as published, or as prepared where the state is ready (in {data_path}/). shipped: a Python package has "
+        "the files, no --raw is needed. Then: hiersrec data prepare NAME [--raw FOLDER]",
+        WIDTH,
+    )
+
+
+def _prepared(data_path: Path) -> dict[str, dict[str, Any]]:
+    """Name -> manifest of every prepared folder, by name."""
+    found = {}
+    for path in sorted(data_path.glob(f"*/{MANIFEST}")):
+        if not path.parent.name.startswith("."):
+            found[path.parent.name] = read_manifest(path.parent) or {}
+    return found
+
+
+def _row(source: Source, prepared: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    name = source.output or source.name
+    manifest = prepared.get(name)
+    levels = ", ".join(_level_names(manifest) if manifest else source.levels) or "-"
+    if manifest:
+        return [source.name, source.domain, *_sizes(manifest), levels, f"ready: {name}"]
+    sizes = ["?" if size is None else f"{size:,}" for size in source.published]
+    return [source.name, source.domain, *sizes, levels, _state(source)]
+
+
+def _state(source: Source) -> str:
+    if source.locate is None:
+        return "needs --raw"
+    try:
+        source.locate()
+    except InputError:
+        return "needs its package"
+    return "shipped"
+
+
+def _sizes(manifest: Mapping[str, Any]) -> list[str]:
+    return [f"{manifest['result'][key]:,}" for key in ("sessions", "items", "interactions")]
+
+
+def _level_names(manifest: Mapping[str, Any]) -> list[str]:
+    return [level["name"] for level in manifest["levels"]]
+
+
+def _how(source: Source) -> str:
+    files = ", ".join(entry.replace("|", " or ") for entry in source.files)
+    text = f"{source.name}: {source.obtain} Licence: {source.licence}. Files: {files}"
+    return fill(text, WIDTH, subsequent_indent="    ")
