@@ -78,7 +78,7 @@ def _map(path: Path) -> bytes | mmap.mmap:
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if not path.is_file():
-        raise InputError(f"{path}: is a folder or no plain file; expected a file")
+        raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no plain file'}; expected a file")
     with path.open("rb") as file:
         if not path.stat().st_size:
             raise InputError(f"{path}: is empty")
@@ -122,6 +122,14 @@ class Faults:
             place = f", column '{column}'" if column else ""
             raise InputError(f"{self.path}, row {row}{place}: received {received!r}; {reason}")
         self.rows.append((self.path.name, row, column, received, reason))
+
+    def nothing_left(self) -> str:
+        """The message for a file without a single good row."""
+        if not self.rows:
+            return f"{self.path}: holds no rows"
+        _, row, column, received, reason = self.rows[0]
+        place = f", column '{column}'" if column else ""
+        return f"{self.path}: every row was refused; row {row}{place}: received {received!r}; {reason}"
 
     def frame(self) -> pl.DataFrame:
         """What was refused, with the columns of :data:`~recbole_hiersrec.data.log.REJECTED`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
@@ -19,6 +20,7 @@ from recbole_hiersrec.errors import InputError, nearest
 
 SEPARATORS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}
 _UNUSED = "\x1f"  # stands in no text: reading with it gives whole lines
+_NAMED = 40  # columns that a message names
 _BATCH = 100_000  # rows that are held as Python lists at once
 
 
@@ -85,10 +87,10 @@ def first_record(content: Content, separator: str, quote: str | None) -> list[st
     return [cell.strip() for cell in cells]
 
 
-def missing_column(content: Content, column: str, names: Sequence[str]) -> InputError:
-    """The error for a column that is not there."""
-    there = ", ".join(names) if len(names) <= 40 else ", ".join(names[:40]) + ", ..."
-    return InputError(f"{content.path}: no column '{column}'{nearest(column, names)} (columns: {there})")
+def missing_column(path: Path, column: str, names: Sequence[str]) -> str:
+    """The message for a column that is not there."""
+    there = ", ".join(names) if len(names) <= _NAMED else ", ".join(names[:_NAMED]) + ", ..."
+    return f"{path}: no column '{column}'{nearest(column, names)} (columns: {' '.join(there.split())})"
 
 
 def separator_of(content: Content, separator: str | None) -> str:
@@ -108,9 +110,10 @@ def _check_header(
     for column in columns:
         if column not in names:
             for other in SEPARATORS:
-                if other != separator and set(columns) <= set(_split(content, other, quote)):
+                cells = _split(content, other, quote) if other != separator else []
+                if set(columns) <= set(cells) or (len(names) == 1 and len(cells) > 1):
                     raise _wrong_separator(content, separator, other)
-            raise missing_column(content, column, names)
+            raise InputError(missing_column(content.path, column, names))
     for column in columns:
         if names.count(column) > 1:
             raise InputError(f"{content.path}: column '{column}' stands more than once in the header")
@@ -209,8 +212,7 @@ def _exact(content: Content, layout: Layout, columns: Sequence[str], bad_rows: B
     frames.append(pl.DataFrame(batch, schema=schema, orient="row"))
     frame = pl.concat(frames)
     if not len(frame):
-        why = f"; {len(faults.rows)} were refused, the first: {faults.rows[0]}" if faults.rows else ""
-        raise InputError(f"{content.path}: holds no rows{why}")
+        raise InputError(faults.nothing_left())
     return Table(content.path, frame, bad_rows, faults.frame())
 
 

@@ -22,16 +22,19 @@ def read_json_lines(content: Content, columns: Sequence[str], bad_rows: BadRows)
     """Read the named keys as text; see :func:`~recbole_hiersrec.data.tables.read_table`. Blank lines are no records."""
     wanted = dict.fromkeys(columns, pl.String())
     try:
-        source = content.data if isinstance(content.data, bytes) else content.path.open("rb")
-        frame = pl.read_ndjson(source, schema=wanted).with_row_index(ROW, offset=1)
-        table = Table(content.path, frame, bad_rows)
+        if isinstance(content.data, bytes):
+            frame = pl.read_ndjson(content.data, schema=wanted)
+        else:
+            with content.path.open("rb") as file:  # a path would be taken for a pattern
+                frame = pl.read_ndjson(file, schema=wanted)
+        table = Table(content.path, frame.with_row_index(ROW, offset=1), bad_rows)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         table = _exact(content, wanted, bad_rows)  # names the line, which Polars does not
     if not len(table.frame):
         raise InputError(f"{content.path}: holds no rows")
     for column in columns:
         if table.frame[column].null_count() == len(table.frame) and column not in json_keys(content):
-            raise missing_column(content, column, json_keys(content))
+            raise InputError(missing_column(content.path, column, json_keys(content)))
     return table
 
 
@@ -52,7 +55,10 @@ def _exact(content: Content, wanted: dict[str, pl.String], bad_rows: BadRows) ->
     frames = [pl.DataFrame(schema=schema)]
     while batch := list(islice(objects, _BATCH)):
         frames.append(pl.DataFrame(batch, schema=schema, orient="row"))
-    return Table(content.path, pl.concat(frames), bad_rows, faults.frame())
+    frame = pl.concat(frames)
+    if not len(frame):
+        raise InputError(faults.nothing_left())
+    return Table(content.path, frame, bad_rows, faults.frame())
 
 
 def _objects(content: Content, faults: Faults) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -46,6 +46,9 @@ from recbole_hiersrec.errors import InputError
 LEARNED = "learned_"
 """Prefix of the names of learned levels, by which every report knows them."""
 
+PATIENCE = 5.0
+"""Seconds to wait for another preparation of the same name."""
+
 FIGURES = "figures"
 """Folder beside the files that ``describe`` draws into."""
 
@@ -98,7 +101,11 @@ def prepare(request: Request, data_path: Path) -> Outcome:
             f"name '{PACKAGED}': RecBole reads its own copy under this name; choose another with --as"
         )
     target = writable_folder(data_path) / request.name
-    with locked(data_path / f".lock-{request.name}", 5.0, f"{target}: another preparation is at work here"):
+    with locked(
+        data_path / f".lock-{request.name}",
+        PATIENCE,
+        f"{target}: another preparation is at work here; wait for it to end",
+    ):
         recover_folder(target)
         for leftover in data_path.glob(f".tmp-{request.name}-*"):
             shutil.rmtree(leftover)  # of a preparation that was killed: whoever has the lock is alone

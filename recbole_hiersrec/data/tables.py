@@ -47,6 +47,8 @@ def read_table(
             is missing; or a row is malformed, has too few or too many cells, or is not UTF-8.
     """
     content = open_content(Path(path))
+    if ROW in columns:
+        raise InputError(f"{path}: a column may not be named '{ROW}'; rename it")
     if is_parquet(content):
         return _read_parquet(content, columns, bad_rows)
     if content.kind in JSON:
@@ -84,7 +86,7 @@ def _read_parquet(content: Content, columns: Sequence[str], bad_rows: BadRows) -
     names = list(_parquet_schema(content))
     for column in columns:
         if column not in names:
-            raise missing_column(content, column, names)
+            raise InputError(missing_column(content.path, column, names))
     try:
         frame = pl.read_parquet(
             _parquet_source(content),

@@ -35,11 +35,11 @@ _DATE = len(_KINDS) - 1
 _ISO = (
     r"^\s*(?<date>\d{4}-\d{2}-\d{2})"
     r"(?:[Tt ](?<minute>\d{2}:\d{2})(?::(?<second>\d{2})(?<fraction>\.\d+)?)?"
-    r"\s*(?:Z|z|UTC|(?<sign>[+-])(?<hours>\d{2}):?(?<minutes>\d{2})?)?)?\s*$"
+    r"\s*(?:Z|z|UTC|(?<sign>[+-])(?<hours>[01]\d|2[0-3]):?(?<minutes>[0-5]\d)?)?)?\s*$"
 )
 _EXACT = 2.0**53  # up to here every whole number is a float64
 _CONTROL = r"[\p{Cc}\u2028\u2029]"
-_VALUE, _KIND = "__value__", "__kind__"
+_VALUE, _KIND = "__time_value__", "__time_kind__"
 
 
 def check_ids(table: Table, *columns: str) -> Table:
@@ -155,14 +155,18 @@ def _same_category(table: Table, item: str, level: str) -> Table:
         pl.format(
             "row {} has '{}' for the same item '{}'; allowed: one category an item",
             first_row,
-            first.cast(pl.String).fill_null(""),
-            pl.col(item),
+            _one_line(first),
+            _one_line(pl.col(item)),
         ).alias("reason"),
     ).filter(bad)
     if table.bad_rows == "stop":
         _, row, column, received, reason = found.row(0)
         raise InputError(f"{table.path}, row {row}, column '{column}': received {received!r}; {reason}")
     return replace(table, frame=table.frame.filter(~bad), rejected=pl.concat([table.rejected, found]))
+
+
+def _one_line(value: pl.Expr) -> pl.Expr:
+    return value.cast(pl.String).fill_null("").str.replace_all(r"\s+", " ").str.head(80)
 
 
 def _numbers(table: Table, column: str) -> list[pl.Expr]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from recbole_hiersrec import resources
+from recbole_hiersrec.data.prepare import LEARNED
 from recbole_hiersrec.data.sessions import Leakage
 from recbole_hiersrec.report.frame import Record
 
@@ -17,7 +18,6 @@ DEFINITIONS = """\
 - rules: cells: lists of the finest categories, cut by k-means; k-means: lists by the item vectors alone."""
 
 
-LEARNED_PREFIX = "learned_"
 LEARNED_FROM = "learned from the training part's co-occurrence"
 AFTER = "training interactions after the earliest test interaction"
 
@@ -62,7 +62,7 @@ def leakage_text(records: Sequence[Record]) -> str:
 def learned_levels(records: Sequence[Record]) -> list[str]:
     """Names of the category levels that no catalogue gave: preparation learned them from the training part."""
     names = (level["name"] for record in records for level in record["data"]["levels"])
-    return list(dict.fromkeys(name for name in names if name.startswith(LEARNED_PREFIX)))
+    return list(dict.fromkeys(name for name in names if name.startswith(LEARNED)))
 
 
 def learned_note(records: Sequence[Record]) -> str:

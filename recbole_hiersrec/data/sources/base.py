@@ -60,9 +60,7 @@ class Source:
         found: list[Path] = []
         for entry in self.files:
             names = entry.split("|")
-            matches = (
-                sorted(path for path in folder.glob(name) if path.is_file()) for name in names if name
-            )
+            matches = (sorted(path for path in folder.glob(name) if path.is_file()) for name in names if name)
             present = next((paths for paths in matches if paths), [])
             if not present and "" not in names:
                 raise InputError(

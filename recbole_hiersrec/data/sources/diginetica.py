@@ -2,22 +2,23 @@
 
 Raw format: three files with cells separated by ``;``.
 
-- ``train-item-views.csv``: ``sessionId;userId;itemId;timeframe;eventdate``; ``timeframe`` is the time since the first
-  query of the session in milliseconds, ``eventdate`` a day (2016-05-09), ``userId`` mostly ``NA`` and not used.
-- ``products.csv``: ``itemId;pricelog2;product.name.tokens``; the price is published as a whole logarithm, the name as
-  hashed words between commas.
+- ``train-item-views.csv``: ``sessionId;userId;itemId;timeframe;eventdate``; ``timeframe`` is the time since the
+  first query of the session in milliseconds, ``eventdate`` a day (2016-05-09), ``userId`` mostly ``NA`` and not
+  used.
+- ``products.csv``: ``itemId;pricelog2;product.name.tokens``; the price is published as a whole logarithm, the name
+  as hashed words between commas.
 - ``product-categories.csv``: ``itemId;categoryId``, one row an item.
 
 Copies whose headers say ``session_id``, ``item_id`` and so on are read as well.
 
-Rules: a click's time is ``eventdate`` + ``timeframe``. Within a session that is the order of the views; between sessions
-it is exact to the day only. The level is ``categoryId``, the title the name's hashed words, and the price the published
-logarithm as a token.
+Rules: a click's time is ``eventdate`` + ``timeframe``. Within a session that is the order of the views; between
+sessions it is exact to the day only. The level is ``categoryId``, the title the name's hashed words, and the price
+the published logarithm as a token.
 
 Licence: none stated by the publisher. Source: https://competitions.codalab.org/competitions/11161
-Counts published with the raw files: 310,324 sessions, 122,993 viewed items (184,047 in the catalogue, 1,217 categories),
-1,235,380 views. The last seven days are the test part, as in S. Wu et al., Session-based recommendation with graph
-neural networks, AAAI 2019.
+Counts published with the raw files: 310,324 sessions, 122,993 viewed items (184,047 in the catalogue, 1,217
+categories), 1,235,380 views. The last seven days are the test part, as in S. Wu et al., Session-based
+recommendation with graph neural networks, AAAI 2019.
 """
 
 from __future__ import annotations
@@ -28,9 +29,8 @@ import polars as pl
 
 from recbole_hiersrec.data.log import BadRows, RawLog, Table
 from recbole_hiersrec.data.sources.base import Source
-from recbole_hiersrec.data.sources.items import one_row_an_item
-from recbole_hiersrec.data.tables import read_table
-from recbole_hiersrec.data.validate import check_ids, check_times
+from recbole_hiersrec.data.tables import column_names, read_table
+from recbole_hiersrec.data.validate import check_ids, check_times, one_row_an_item
 
 VIEWS = "train-item-views.csv"
 PRODUCTS = "products.csv"
@@ -100,10 +100,7 @@ def _with(table: Table, **columns: pl.Expr) -> Table:
 
 def _spelt(path: Path, *names: str) -> list[str]:
     """The columns as this copy of the file spells them; as published where it has neither spelling."""
-    if not path.is_file():
-        return list(names)
-    with path.open(encoding="utf-8", errors="replace") as file:
-        header = [cell.strip('"') for cell in file.readline().rstrip("\r\n").split(";")]
+    header = column_names(path, separator=";")
     return [_SPELLINGS[name] if _SPELLINGS.get(name) in header else name for name in names]
 
 

@@ -3,19 +3,20 @@
 Raw format: comma-separated files, times in milliseconds since 1970.
 
 - ``events.csv``: ``timestamp,visitorid,event,itemid,transactionid``; the event is view, addtocart or transaction.
-- ``item_properties_part1.csv`` and ``..._part2.csv``: ``timestamp,itemid,property,value``, 20,275,902 rows of weekly
-  snapshots in no order. Only ``property`` = ``categoryid`` (788,214 rows) is kept; the others are hashed.
+- ``item_properties_part1.csv`` and ``..._part2.csv``: ``timestamp,itemid,property,value``, 20,275,902 rows of
+  weekly snapshots in no order. Only ``property`` = ``categoryid`` (788,214 rows) is kept; the others are hashed.
 - ``category_tree.csv``: ``categoryid,parentid``; a root has no parent. 1,669 categories, 25 roots, up to 6 levels.
 
-Rules: only views are clicks. There are no session ids: ``session`` is the visitor, cut by the setting ``gap_minutes``
-(30 unless set). An item's levels are the path from the root to its category, ``level_1`` to ``level_k``, where k is
-the longest path of any item's category; a shorter path leaves the deeper levels unknown. The category that counts is the
-last one before the split (:func:`~recbole_hiersrec.data.sources.items.as_of`), so an item first described later has none.
-With bad rows skipped, a category whose parent is refused is refused as well, and so are rows that name it.
+Rules: only views are clicks. There are no session ids: ``session`` is the visitor, cut by the setting
+``gap_minutes`` (30 unless set). An item's levels are the path from the root to its category, ``level_1`` to
+``level_k``, where k is the longest path of any item's category; a shorter path leaves the deeper levels unknown.
+The category that counts is the last one before the split (:func:`~recbole_hiersrec.data.sources.history.as_of`), so
+an item first described later has none. With bad rows skipped, a category whose parent is refused is refused as
+well, and so are rows that name it.
 
 Licence: CC BY-NC-SA 4.0. Source: https://www.kaggle.com/datasets/retailrocket/ecommerce-dataset
-Counts published with the raw files: 2,756,101 events of 1,407,580 visitors, of which 2,664,312 are views (of 1,404,179
-visitors, on 234,838 items).
+Counts published with the raw files: 2,756,101 events of 1,407,580 visitors, of which 2,664,312 are views (of
+1,404,179 visitors, on 234,838 items).
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ import polars as pl
 
 from recbole_hiersrec.data.log import BadRows, RawLog, Table
 from recbole_hiersrec.data.sources.base import Source
-from recbole_hiersrec.data.sources.items import as_of, changes, one_row_an_item
+from recbole_hiersrec.data.sources.history import as_of, changes
 from recbole_hiersrec.data.tables import read_table
-from recbole_hiersrec.data.validate import check_ids, check_times
+from recbole_hiersrec.data.validate import check_ids, check_times, one_row_an_item
+from recbole_hiersrec.errors import InputError
 
 EVENTS = "events.csv"
 PROPERTIES = ("item_properties_part1.csv", "item_properties_part2.csv")
@@ -49,9 +51,7 @@ def read(folder: Path, bad_rows: BadRows) -> RawLog:
     parents = dict(tree.frame.select("categoryid", "parentid").iter_rows())
     properties = [_categories(folder / name, bad_rows, parents) for name in PROPERTIES]
     history = changes(
-        pl.concat(
-            table.frame.select(item="itemid", time="timestamp", value="value") for table in properties
-        )
+        pl.concat(table.frame.select(item="itemid", time="timestamp", value="value") for table in properties)
     )
     paths = _paths(history["value"].unique().sort().to_list(), parents)
     return RawLog(
@@ -71,17 +71,25 @@ def _events(path: Path, bad_rows: BadRows) -> Table:
     table = read_table(path, ["timestamp", "visitorid", "event", "itemid"], bad_rows, separator=",")
     allowed = f"allowed: {', '.join(EVENT_KINDS)}"
     table = table.refuse("event", ~pl.col("event").is_in(EVENT_KINDS), allowed)
-    table = replace(table, frame=table.frame.filter(pl.col("event") == "view").drop("event"))
+    table = _only(table, "event", "view")
     return check_times(check_ids(table, "visitorid", "itemid"), "timestamp", "ms")
 
 
 def _categories(path: Path, bad_rows: BadRows, parents: dict[str, str]) -> Table:
     """The rows that tell an item's category. All others go at once: together they are several times as large."""
     table = read_table(path, ["timestamp", "itemid", "property", "value"], bad_rows, separator=",")
-    table = replace(table, frame=table.frame.filter(pl.col("property") == "categoryid").drop("property"))
+    table = _only(table, "property", "categoryid")
     table = check_times(check_ids(table, "itemid"), "timestamp", "ms")
     known = pl.Series(list(parents), dtype=pl.String)
     return table.refuse("value", ~pl.col("value").is_in(known.implode()), f"allowed: a category of {TREE}")
+
+
+def _only(table: Table, column: str, value: str) -> Table:
+    """The rows with this value, without the column; at least one."""
+    frame = table.frame.filter(pl.col(column) == value).drop(column)
+    if not len(frame):
+        raise InputError(f"{table.path}: no row has {column} '{value}'; is it complete?")
+    return replace(table, frame=frame)
 
 
 def _tree(path: Path, bad_rows: BadRows) -> Table:

@@ -1,18 +1,19 @@
 """Yoochoose (RecSys Challenge 2015): clicks of an online shop over six months, with the context of each click.
 
 Raw format: ``yoochoose-clicks.dat``, comma-separated lines ``session,time,item,category`` without a header, as in
-``1,2014-04-07T10:51:09.277Z,214536502,0``. Copies that begin with the line ``session_id,timestamp,item_id,category`` are
-read as well. The fourth cell is the context of the click: "S" a special offer, "0" missing, 1 to 12 a category of the
-shop, any other number (8 to 10 digits) a brand.
+``1,2014-04-07T10:51:09.277Z,214536502,0``. Copies that begin with the line
+``session_id,timestamp,item_id,category`` are read as well. The fourth cell is the context of the click: "S" a
+special offer, "0" missing, 1 to 12 a category of the shop, any other number (8 to 10 digits) a brand.
 
-Rules: the context changes from click to click, an item's category must not. The level ``category`` of an item is the last
-category 1 to 12 it was clicked in before the split (:func:`~recbole_hiersrec.data.sources.items.as_of`), the metadata
-column ``brand`` the last brand. A special offer and a missing context say nothing about the item, so one that was clicked
-in no other context has an unknown category.
+Rules: the context changes from click to click, an item's category must not. The level ``category`` of an item is
+the last category 1 to 12 it was clicked in before the split (:func:`~recbole_hiersrec.data.sources.history.as_of`),
+the metadata column ``brand`` the last brand. A special offer and a missing context say nothing about the item, so
+one that was clicked in no other context has an unknown category.
 
-The test part is the last day, the validation part the day before, as in B. Hidasi et al., Session-based recommendations
-with recurrent neural networks, ICLR 2016. yoochoose-64 and yoochoose-4 train on the most recent 1/64 and 1/4 of the
-training sessions, as in Y. K. Tan et al., Improved recurrent neural networks for session-based recommendations, DLRS 2016.
+The test part is the last day, the validation part the day before, as in B. Hidasi et al., Session-based
+recommendations with recurrent neural networks, ICLR 2016. yoochoose-64 and yoochoose-4 train on the most recent
+1/64 and 1/4 of the training sessions, as in Y. K. Tan et al., Improved recurrent neural networks for session-based
+recommendations, DLRS 2016.
 
 Licence: CC BY-NC-ND 4.0. Source: https://2015.recsyschallenge.com/challenge.html
 Published counts: 9,249,729 sessions, 52,739 items, 33,003,944 clicks.
@@ -29,7 +30,7 @@ import polars as pl
 
 from recbole_hiersrec.data.log import BadRows, RawLog
 from recbole_hiersrec.data.sources.base import Source
-from recbole_hiersrec.data.sources.items import as_of, changes
+from recbole_hiersrec.data.sources.history import as_of, changes
 from recbole_hiersrec.data.tables import read_table
 from recbole_hiersrec.data.validate import check_ids, check_times
 

@@ -1,32 +1,8 @@
-"""One row an item, out of tables that have several: repeated rows, and properties that change with time."""
+"""Properties of items that change with time: what was known at the split, and nothing that came later."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import polars as pl
-
-from recbole_hiersrec.data.log import Table
-
-
-def one_row_an_item(table: Table, item: str, columns: Sequence[str]) -> Table:
-    """Keep the first row of each item; a further one that says something else in ``columns`` is refused.
-
-    Args:
-        table: rows of a catalogue.
-        item: column that names the item.
-        columns: columns in which all rows of an item must agree, empty or missing cells included.
-
-    Raises:
-        InputError: two rows of an item differ, and bad rows stop.
-    """
-    for column in columns:
-        differs = pl.col(column).ne_missing(pl.col(column).first().over(item))
-        table = table.refuse(
-            column, differs, f"an earlier row of the same {item} says otherwise; allowed: one value an item"
-        )
-    return replace(table, frame=table.frame.unique(item, keep="first", maintain_order=True))
 
 
 def changes(observed: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,220 @@
+"""A user's own log: a table of events, and where there is one a table of items with their categories.
+
+Both are CSV, TSV, Parquet or JSON lines, plain or gzipped, with any column names. One row of the events is one click;
+rows of a session may lie anywhere in the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from recbole_hiersrec.data.delimited import missing_column
+from recbole_hiersrec.data.log import ROW, BadRows, RawLog, Table
+from recbole_hiersrec.data.tables import column_names, read_table
+from recbole_hiersrec.data.validate import TimeUnit, check_ids, check_times, one_row_an_item
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.reading import Settings, parse
+
+RESERVED = ("item", "item_id", "title", "user_id", "timestamp", "part")
+"""Columns of the written files that are not the user's."""
+
+_LEARNED = "learned_"  # prefix of levels that were learned from co-occurrence
+_TABS = {"\\t": "\t", "tab": "\t"}
+
+
+class LogColumns(Settings):
+    """Which column of the events holds what; ``time`` None: the rows are in order and have no stamps."""
+
+    session: str
+    item: str
+    time: str | None = None
+
+
+DEFAULT_COLUMNS = LogColumns(session="session_id", item="item_id", time="timestamp")
+
+
+def parse_map(entries: Sequence[str]) -> LogColumns:
+    """Columns out of ``["session=visit_id", "item=sku", "time=ts"]``; :data:`DEFAULT_COLUMNS` if there are none.
+
+    Raises:
+        InputError: an entry is not KEY=COLUMN, a key is unknown, missing or given twice, or two keys share a column.
+    """
+    if not entries:
+        return DEFAULT_COLUMNS
+    found: dict[str, str] = {}
+    for entry in entries:
+        key, equals, column = (part.strip() for part in entry.partition("="))
+        if not (key and equals and column):
+            raise InputError(f"--map: received {entry!r}; expected KEY=COLUMN, as session=visit_id")
+        if key in found:
+            raise InputError(f"--map: {key} is given twice: '{found[key]}' and '{column}'")
+        if column in found.values():
+            raise InputError(f"--map: column '{column}' is given twice; each key needs its own column")
+        found[key] = column
+    return parse(LogColumns, found, "--map")
+
+
+def read_user_log(
+    events: Path,
+    items: Path | None,
+    columns: LogColumns,
+    levels: Sequence[str],
+    *,
+    title: str | None = None,
+    metadata: Sequence[str] = (),
+    item_column: str | None = None,
+    separator: str | None = None,
+    time_unit: TimeUnit = "auto",
+    bad_rows: BadRows = "stop",
+) -> RawLog:
+    """Read a user's events and items.
+
+    Args:
+        events: the table of clicks.
+        items: the table of items; None: there is none.
+        columns: columns of ``events``.
+        levels: columns of ``items`` that are the category levels, coarse to fine.
+        title: text column of ``items``.
+        metadata: further columns of ``items``.
+        item_column: the column of ``items`` with the item's id; None: it is named as in ``events``.
+        separator: between the cells of text files; None: by their names.
+        time_unit: of numeric time stamps; see :func:`~recbole_hiersrec.data.validate.check_times`.
+        bad_rows: "stop" at the first bad row, or "skip" them.
+
+    Raises:
+        InputError: a file or a column is missing or damaged, a column's name cannot be written, a row is bad and
+            ``bad_rows`` is "stop", rows of an item name different categories, or no clicked item is in ``items``.
+    """
+    features = [*levels, *([title] if title else []), *metadata]
+    _check_features(items, features, [*levels, *metadata])
+    separator = _TABS.get(separator, separator) if separator else separator
+    clicks = _clicks(events, columns, separator, time_unit, bad_rows)
+    log = RawLog(
+        clicks=clicks.frame,
+        time="click" if columns.time else "order",
+        rejected=clicks.rejected,
+        notes=() if columns.time else ("The log has no time stamps: clicks are in the order of the file.",),
+    )
+    if items is None:
+        return log
+    name = _item_column(items, columns.item, item_column, separator)
+    table = _items(items, name, features, separator, bad_rows)
+    merged = one_row_an_item(table, "item", levels)
+    log, catalogue = _same_ids(log, merged.frame.drop(ROW), events, items)
+    return replace(
+        log,
+        items=catalogue,
+        levels=tuple(levels),
+        title=title,
+        metadata=tuple(metadata),
+        rejected=pl.concat([log.rejected, merged.rejected]),
+        notes=(*log.notes, *_differing(table, features, items)),
+    )
+
+
+def _clicks(
+    events: Path, columns: LogColumns, separator: str | None, unit: TimeUnit, bad_rows: BadRows
+) -> Table:
+    """Columns session, item, time."""
+    wanted = [columns.session, columns.item, *([columns.time] if columns.time else [])]
+    table = check_ids(
+        read_table(events, wanted, bad_rows, separator=separator), columns.session, columns.item
+    )
+    if columns.time:
+        table = check_times(table, columns.time, unit)
+        time = pl.col(columns.time)
+    else:
+        time = pl.int_range(pl.len()).cast(pl.Float64)
+    frame = table.frame.select(session=pl.col(columns.session), item=pl.col(columns.item), time=time)
+    return replace(table, frame=frame)
+
+
+def _items(path: Path, name: str, features: Sequence[str], separator: str | None, bad_rows: BadRows) -> Table:
+    """Columns ROW, item, and the features as trimmed text ("" where there is none)."""
+    if name in features:
+        raise InputError(
+            f"{path}: column '{name}' holds the items' ids; it cannot be a level, title or metadata"
+        )
+    table = check_ids(read_table(path, [name, *features], bad_rows, separator=separator), name)
+    for feature in features:
+        if table.frame.schema[feature].is_nested():
+            raise InputError(
+                f"{path}: column '{feature}' has type {table.frame.schema[feature]}; allowed: text or numbers"
+            )
+    texts = [_text(feature, table.frame.schema[feature]) for feature in features]
+    return replace(table, frame=table.frame.select(ROW, pl.col(name).alias("item"), *texts))
+
+
+def _text(column: str, dtype: pl.DataType) -> pl.Expr:
+    """A feature as text; 12.0 becomes "12": missing values make whole numbers floats in many programs."""
+    value = pl.col(column)
+    text = value.cast(pl.String)
+    if dtype.is_float():
+        text = pl.when(value.is_nan()).then(None).otherwise(text.str.replace(r"\.0$", ""))
+    return text.str.strip_chars().fill_null("").alias(column)
+
+
+def _item_column(path: Path, name: str, item_column: str | None, separator: str | None) -> str:
+    if item_column:
+        return item_column
+    there = column_names(path, separator=separator)
+    if name not in there:
+        raise InputError(
+            f"{missing_column(path, name, there)}; say which column holds the items' ids (--item-column COLUMN)"
+        )
+    return name
+
+
+def _check_features(items: Path | None, features: Sequence[str], written: Sequence[str]) -> None:
+    """Levels and metadata become columns of the .item file under their own names."""
+    if features and items is None:
+        raise InputError(
+            f"levels, title and metadata ({', '.join(features)}) need a table of items (--items FILE)"
+        )
+    for name in features:
+        if features.count(name) > 1:
+            raise InputError(f"column '{name}' is given twice among levels, title and metadata")
+    for name in written:
+        if not name or re.search(r"[:\x00-\x1f\x7f-\x9f\u2028\u2029]", name):
+            raise InputError(
+                f"column {name!r} cannot be a level or metadata: its name must not be empty or hold a colon, "
+                "a tab or a line break; rename the column"
+            )
+        if name.startswith(_LEARNED) or name in RESERVED:
+            raise InputError(
+                f"column '{name}' cannot be a level or metadata: {', '.join(RESERVED)} and names that begin "
+                f"with {_LEARNED} have their own meaning in a prepared data set; rename the column"
+            )
+
+
+def _same_ids(log: RawLog, catalogue: pl.DataFrame, events: Path, items: Path) -> tuple[RawLog, pl.DataFrame]:
+    """Give the item ids of both tables one type.
+
+    Raises:
+        InputError: no clicked item is in the catalogue, so one of the columns must be another one.
+    """
+    clicks = log.clicks
+    if clicks.schema["item"] != catalogue.schema["item"]:
+        clicks, catalogue = (
+            table.with_columns(pl.col("item").cast(pl.String)) for table in (clicks, catalogue)
+        )
+    if not clicks["item"].is_in(catalogue["item"].implode()).any():
+        raise InputError(
+            f"{events}: no item is in {items}; received {clicks['item'][0]!r} and {catalogue['item'][0]!r} as first "
+            "items; expected the same ids in both"
+        )
+    return replace(log, clicks=clicks), catalogue
+
+
+def _differing(table: Table, features: Sequence[str], path: Path) -> list[str]:
+    """A note on items whose rows agree in their categories but not in title or metadata."""
+    rows = table.frame.select("item", *features).unique()
+    more = len(rows) - rows["item"].n_unique()
+    if not more:
+        return []
+    return [f"{more} rows of {path.name} name another title or metadata for an item; its first row is taken."]
