@@ -21,8 +21,8 @@ test: lint types
 	$(BIN)/python -m pytest
 
 lint: $(STAMP)
-	$(BIN)/ruff check recbole_hiersrec tests
-	$(BIN)/ruff format --check recbole_hiersrec tests
+	$(BIN)/ruff check recbole_hiersrec benchmarks tests
+	$(BIN)/ruff format --check recbole_hiersrec benchmarks tests
 
 types: $(STAMP)
 	$(BIN)/mypy

@@ -1,12 +1,13 @@
 """The same preparation in plain pandas, as one would write it in a notebook: what the package is compared with.
 
 Clicks -> sorted by session and time -> repeats, rare items and short sessions removed until nothing changes ->
-temporal split by session end, items unseen in training dropped -> .inter and .user. The files are byte for byte
+temporal split by session end, sessions that straddle a cut and items unseen in training dropped -> .inter and .user. The files are byte for byte
 those of ``hiersrec data prepare``; a test holds that.
 """
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -38,6 +39,10 @@ def split(
     part = pd.Series("train", index=ends.index)
     part[ends >= first_valid] = "valid"
     part[ends >= first_test] = "test"
+    starts = clicks.groupby("session")["time"].min()
+    late = (part == "valid") & (starts < ends[part == "train"].max())
+    late |= (part == "test") & (starts < ends[part != "test"].max())
+    clicks = clicks[~clicks["session"].isin(part.index[late])]  # they begin before an earlier part has ended
     training = clicks["session"].map(part) == "train"
     clicks = clicks[training | clicks["item"].isin(clicks.loc[training, "item"].unique())]
     if collapse:
@@ -51,7 +56,9 @@ def write(clicks: pd.DataFrame, part: pd.Series, folder: Path, name: str) -> Non
     time = clicks["time"]
     if (time == time.round()).all():
         time = time.astype("int64")
-    out = pd.DataFrame({"user_id:token": clicks["session"], "item_id:token": clicks["item"], "timestamp:float": time})
+    out = pd.DataFrame(
+        {"user_id:token": clicks["session"], "item_id:token": clicks["item"], "timestamp:float": time}
+    )
     out.to_csv(folder / f"{name}.inter", sep="\t", index=False)
     users = pd.DataFrame({"user_id:token": part.index, "part:token": part.to_numpy()})
     users.to_csv(folder / f"{name}.user", sep="\t", index=False)
@@ -72,3 +79,16 @@ def prepare(
     clicks = clicks.sort_values(["session", "time"], kind="stable")
     clicks = filtered(clicks, item_core, min_length, collapse)
     write(*split(clicks, Fraction(valid), Fraction(test), min_length, collapse), folder, name)
+
+
+def main(clicks_parquet: Path, folder: Path) -> None:
+    """Globo's clicks.parquet to globo.inter and globo.user with the defaults of ``hiersrec data prepare globo``."""
+    raw = pd.read_parquet(clicks_parquet, columns=["session_id", "click_article_id", "click_timestamp"])
+    clicks = pd.DataFrame(
+        {"session": raw["session_id"], "item": raw["click_article_id"], "time": raw["click_timestamp"] / 1000}
+    )
+    prepare(clicks, folder, "globo")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -28,3 +29,11 @@ def dataset_defaults(dataset: str) -> Path:
 def suite(name: str) -> Path:
     """Path of the suite ``name`` that ships with the package; the file need not exist."""
     return root() / "benchmarks" / f"{name}.yaml"
+
+
+def code_hash(folder: Path) -> str:
+    """SHA-256 (hex) over the names and bytes of the Python files below ``folder``."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()

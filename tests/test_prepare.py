@@ -81,7 +81,8 @@ def test_the_manifest_accounts_for_every_click(tmp_path: Path) -> None:
     counts = manifest["counts"]
     assert manifest["read"] == {"sessions": 6, "items": 4, "interactions": 18} == counts[0]["before"]
     assert [count["before"] for count in counts[1:]] == [count["after"] for count in counts[:-1]]
-    assert {count["step"] for count in counts} == {"collapse_repeats", "item_core", "min_length", "unseen"}
+    steps = {"collapse_repeats", "item_core", "min_length", "straddling", "unseen"}
+    assert {count["step"] for count in counts} == steps
     assert counts[-1]["after"] == manifest["result"] == {"sessions": 5, "items": 3, "interactions": 16}
     assert manifest["parts"]["test"] == {"sessions": 1, "interactions": 3}
     assert manifest["leakage"] == {"training": 11, "after": 0}
@@ -293,7 +294,10 @@ def test_the_files_are_those_of_plain_pandas(tmp_path: Path) -> None:
     import plain_pandas
 
     draw: Callable[..., Any] = np.random.default_rng(5).integers
-    rows = [(f"s{draw(300)}", f"i{draw(40) * draw(40) // 40}", float(draw(9000)) + 0.5) for _ in range(3000)]
+    rows = []
+    for _ in range(3000):
+        session = draw(300)
+        rows.append((f"s{session}", f"i{draw(40) * draw(40) // 40}", float(session * 30 + draw(100)) + 0.5))
     folder = made(tmp_path, rows, raw={}, item_core=5, valid="0.1", test="0.1").folder
     clicks = pd.DataFrame(rows, columns=["session", "item", "time"])
     (tmp_path / "pandas").mkdir()

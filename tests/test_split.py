@@ -30,10 +30,33 @@ def parts(log: Sessions) -> dict[str, str]:
 def test_the_latest_sessions_by_their_end_are_tested() -> None:
     rows = words(*["ab"] * 10)
     rows.append(("s0", "a", 100.0))  # begins first, ends last
-    log, cut = split(rows, valid="0.2", test="0.2")
+    log, cut = split(rows, valid="0.2", test="0.2", straddling="keep")
     assert [name for name, part in parts(log).items() if part == "test"] == ["s0", "s9"]
     assert [name for name, part in parts(log).items() if part == "valid"] == ["s7", "s8"]
     assert cut == 15.0  # the end of s7
+
+
+def test_sessions_that_begin_before_an_earlier_part_ended_are_dropped_and_counted() -> None:
+    rows = [(f"s{day}", item, day + when) for day in range(8) for item, when in (("a", 0.0), ("b", 0.5))]
+    rows += [
+        ("x", "a", 2.0),
+        ("x", "b", 7.75),
+        ("y", "b", 5.5),
+        ("y", "a", 6.75),
+        ("z", "b", 5.25),
+        ("z", "a", 6.7),
+    ]
+    counts: list[Count] = []
+    settings = PrepareSettings(item_core=1, valid="0.3", test="0.2")
+    log, _ = temporal_split(sessions_of(rows), settings, counts)
+    # Tested: x and s7. Validated: y, z, s6; training ends with s5, at 5.5. So x began too early, and z.
+    found = parts(log)
+    assert [name for name, part in found.items() if part != "train"] == ["s6", "s7", "y"]
+    assert [(count.step, count.before.sessions - count.after.sessions) for count in counts] == [
+        ("straddling", 2),
+        ("unseen", 0),
+    ]
+    assert log.leakage().after == 0
 
 
 def test_days_count_back_from_the_last_click() -> None:
@@ -57,8 +80,8 @@ def test_items_unseen_in_training_are_dropped_and_counted() -> None:
     settings = PrepareSettings(item_core=1, valid="0.2", test="0.4")
     result, _ = temporal_split(log, settings, counts)
     assert compact(result) == {"s0": "abc", "s1": "abc", "s2": "ab", "s3": "ca"}  # s4 has one click left
-    assert [count.step for count in counts] == ["unseen"]
-    assert counts[0].before.interactions - counts[0].after.interactions == 6
+    assert [count.step for count in counts] == ["straddling", "unseen"]
+    assert counts[1].before.interactions - counts[1].after.interactions == 6
     kept, _ = split(words("abc", "abc", "abxb", "xca", "axx"), valid="0.2", test="0.4", unseen="keep")
     assert compact(kept)["s4"] == "axx"
 
@@ -77,7 +100,8 @@ def test_a_share_of_training_is_the_most_recent() -> None:
 def test_an_empty_part_is_refused(settings: dict[str, str], part: str) -> None:
     rows = words("ab", "ab", "cd", "ab") if part == "valid" else words("ab", "ab")
     with pytest.raises(
-        InputError, match=f"no session is left for {part} with valid .*use other fractions or days"
+        InputError,
+        match=f"no session is left for {part} with valid .*allowed: other fractions or days, or keep",
     ):
         split(rows, **{"valid": "0.1", "test": "0.25", **settings})
 
@@ -121,8 +145,8 @@ def test_leakage_counts_training_clicks_after_the_first_test_click() -> None:
     rows = words(*["ab"] * 10)
     log, _ = split(rows)
     assert log.leakage().text() == "0 of 16 (0.0 %)"
-    rows.append(("s9", "a", 4.5))  # the test session began early: s2's b at 5 and 13 others come after it
-    log, _ = split(rows)
+    rows.append(("s9", "a", 4.5))  # the test session began early: s2's b at 5 and ten others come after it
+    log, _ = split(rows, straddling="keep")
     leak = log.leakage()
     assert (leak.after, leak.training) == (11, 16)
 

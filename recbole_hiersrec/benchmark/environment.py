@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import resource
@@ -20,6 +19,7 @@ PACKAGES = (
     "torch",
     "numpy",
     "pandas",
+    "polars",
     "scipy",
     "faiss-cpu",
     "safetensors",
@@ -79,11 +79,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 def code_hash() -> str:
     """SHA-256 (hex) over the package's Python files."""
-    digest = hashlib.sha256()
-    package = Path(__file__).resolve().parents[1]
-    for path in sorted(package.rglob("*.py")):
-        digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
+    return resources.code_hash(Path(__file__).resolve().parents[1])
 
 
 def peak_memory_mib() -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -26,8 +27,8 @@ START = 1_704_067_200
 """Unix time at which generated logs begin: 1 January 2024, 00:00 UTC."""
 
 _SECONDS_A_DAY = 86_400
-_ADJECTIVES = "small large red blue green soft light heavy classic modern warm quiet bright plain round flat".split()
-_NOUNS = "lamp chair table cup shoe coat book clock rope drum bag pen glove kite soap fork belt sail".split()
+_ADJECTIVES = ("small", "large", "red", "blue", "soft", "light", "heavy", "classic", "warm", "plain")
+_NOUNS = ("lamp", "chair", "table", "cup", "shoe", "coat", "book", "clock", "rope", "drum", "glove")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -172,7 +173,7 @@ def _parents(settings: GeneratorSettings) -> list[IntArray]:
     """Per level, the parent of each category, ascending: every parent has a child, the others fall at random."""
     rng = _random(settings, "taxonomy")
     parents = [np.zeros(settings.level_sizes[0], dtype=np.int64)]
-    for above, size in zip(settings.level_sizes, settings.level_sizes[1:], strict=False):
+    for above, size in pairwise(settings.level_sizes):
         chosen = np.concatenate([np.arange(above), rng.integers(above, size=size - above)])
         parents.append(np.sort(chosen))
     return parents
@@ -220,22 +221,22 @@ def _lengths(settings: GeneratorSettings) -> IntArray:
 class _Draw:
     """Items at random by popularity within given leaves."""
 
-    def __init__(self, leaf: IntArray, n_leaves: int, exponent: float) -> None:
-        self._members = np.argsort(leaf, kind="stable")  # items by leaf; within it the popular first
-        sizes = np.bincount(leaf, minlength=n_leaves)
+    def __init__(self, leaf: IntArray, exponent: float, rng: np.random.Generator) -> None:
+        self._members = np.lexsort((rng.random(len(leaf)), leaf))  # by leaf; within it the popular first
+        sizes = np.bincount(leaf)
         self._last = np.cumsum(sizes) - 1  # [C] position of each leaf's least popular item
-        begins = self._last + 1 - sizes
+        self._begins = self._last + 1 - sizes
         owner = leaf[self._members]
-        weights = (np.arange(len(leaf)) - begins[owner] + 1.0) ** -float(exponent)
+        weights = (np.arange(len(leaf)) - self._begins[owner] + 1.0) ** -float(exponent)
         running = np.cumsum(weights)
-        before = (running - weights)[begins]
-        totals = np.add.reduceat(weights, begins)
+        before = (running - weights)[self._begins]
+        totals = np.add.reduceat(weights, self._begins)
         self._cumulative = owner + (running - before[owner]) / totals[owner]  # leaf c fills (c, c + 1]
 
     def __call__(self, leaf: NDArray[np.integer], rng: np.random.Generator) -> IntArray:
         """One item (from 0) of each given leaf."""
         positions = np.searchsorted(self._cumulative, leaf + rng.random(len(leaf)))
-        return self._members[np.minimum(positions, self._last[leaf])]
+        return self._members[np.clip(positions, self._begins[leaf], self._last[leaf])]  # sums are rounded
 
 
 def _walk(
@@ -247,7 +248,7 @@ def _walk(
 ) -> IntArray:
     """[R] items (from 1) of all sessions, one session after the other."""
     rng = _random(settings, "walk")
-    draw = _Draw(leaf, len(start), settings.popularity_exponent)
+    draw = _Draw(leaf, settings.popularity_exponent, _random(settings, "popularity"))
     bounds = np.cumsum(start)[:-1]
     longest_first = np.argsort(-lengths, kind="stable")
     begins = (np.cumsum(lengths) - lengths)[longest_first]
@@ -260,10 +261,8 @@ def _walk(
         rows = begins[:n_active] + position
         current = current[:n_active]
         kind = rng.random(n_active)
-        follows = (kind >= settings.repeat + settings.stay) & (
-            kind < settings.repeat + settings.stay + settings.follow
-        )
         jumps = kind >= settings.repeat + settings.stay + settings.follow
+        follows = (kind >= settings.repeat + settings.stay) & ~jumps
         current[follows] = successor[current[follows]]
         current[jumps] = np.searchsorted(bounds, rng.random(int(jumps.sum())), side="right")
         items[rows] = np.where(kind < settings.repeat, items[rows - 1], draw(current, rng))
@@ -275,7 +274,6 @@ def _events(settings: GeneratorSettings, lengths: IntArray, item: IntArray) -> p
     rng = _random(settings, "times")
     begin = np.sort((rng.random(len(lengths)) * settings.days * _SECONDS_A_DAY).astype(np.int64))
     pauses = rng.geometric(1 / settings.pause_seconds, size=len(item))
-    pauses[np.cumsum(lengths) - lengths] = 0
     running = np.cumsum(pauses)
     before = running[np.cumsum(lengths) - lengths]  # seconds of the sessions before
     time = START + np.repeat(begin - before, lengths) + running

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_hiersrec import __version__
+from recbole_hiersrec import __version__, resources
 from recbole_hiersrec.errors import InputError
 
 SCHEMA = 1
@@ -40,10 +40,7 @@ def describe_inputs(paths: Sequence[Path]) -> list[dict[str, Any]]:
 
 def code_version() -> str:
     """The package's version and a hash of the code of preparation, so that changed code prepares anew."""
-    digest = hashlib.sha256()
-    for path in sorted(_HERE.rglob("*.py")):
-        digest.update(path.relative_to(_HERE).as_posix().encode() + b"\0" + path.read_bytes())
-    return f"{__version__}+{digest.hexdigest()[:12]}"
+    return f"{__version__}+{resources.code_hash(_HERE)[:12]}"
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

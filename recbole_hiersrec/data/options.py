@@ -42,6 +42,10 @@ class PrepareSettings(Settings):
     )
     valid: str = Field("0.1", description="Validation sessions: a fraction of all, or days as in 7d.")
     test: str = Field("0.1", description="Test sessions: the latest, a fraction of all, or days as in 7d.")
+    straddling: Literal["drop", "keep"] = Field(
+        "drop",
+        description="Validation and test sessions that begin before an earlier part has ended (temporal split).",
+    )
     train_fraction: str = Field(
         "1", description="Keep this most recent share of the training sessions, as 0.25 or 1/64."
     )

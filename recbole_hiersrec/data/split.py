@@ -1,7 +1,9 @@
 """The temporal split: whole sessions, by the time of their last click.
 
-S sessions. A session belongs to the part in which it ends, so no training session ends after a test session; it may
-still overlap with one, which :meth:`~recbole_hiersrec.data.sessions.Sessions.leakage` counts.
+S sessions. A session belongs to the part in which it ends, so no training session ends after a test session. A test
+session that began earlier still lets training see what comes after its first clicks: sessions that begin before the
+last one of an earlier part ends are dropped unless they are asked for, and
+:meth:`~recbole_hiersrec.data.sessions.Sessions.leakage` counts what they let through.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from recbole_hiersrec.data.parts import PARTS, TEST, TRAIN, VALID
 from recbole_hiersrec.data.sessions import Sessions
 from recbole_hiersrec.data.steps import (
     Count,
+    Mask,
+    account,
     collapse_repeats,
     keep_rows,
     remove_short_sessions,
@@ -33,12 +37,12 @@ def temporal_split(log: Sessions, settings: PrepareSettings, counts: list[Count]
 
     The test part holds the sessions that end at or after a cut: the latest fraction of all sessions, or the last days.
     Sessions that end at the same time as the cut go together into the later part. Validation is cut likewise from
-    what is left. Then ``train_fraction`` and ``unseen`` are applied.
+    what is left. Then ``straddling``, ``train_fraction`` and ``unseen`` are applied.
 
     Args:
         log: the filtered sessions.
-        settings: ``valid``, ``test``, ``train_fraction``, ``unseen``; for what becomes of sessions that lose clicks
-            also ``collapse_repeats`` and ``min_length``.
+        settings: ``valid``, ``test``, ``straddling``, ``train_fraction``, ``unseen``; for what becomes of sessions
+            that lose clicks also ``collapse_repeats`` and ``min_length``.
         counts: takes one entry for each rule that is on.
 
     Returns:
@@ -50,7 +54,8 @@ def temporal_split(log: Sessions, settings: PrepareSettings, counts: list[Count]
     """
     if log.time is None:
         raise InputError("split: temporal needs time stamps, and this log has none; allowed: leave-one-out")
-    ends = log.time[np.cumsum(log.lengths()) - 1]
+    last = np.cumsum(log.lengths()) - 1
+    starts, ends = log.time[np.r_[0, last[:-1] + 1]], log.time[last]
     first_test = _cut(ends, settings.test, len(ends), float(ends.max()))
     earlier = ends[ends < first_test]
     if not len(earlier):
@@ -60,13 +65,21 @@ def temporal_split(log: Sessions, settings: PrepareSettings, counts: list[Count]
     part[ends >= first_valid] = VALID
     part[ends >= first_test] = TEST
     log = replace(log, part=part)
+    inside = np.ones(len(ends), dtype=bool)
+    if settings.straddling == "drop":
+        latest = [
+            ends[part < number].max(initial=-np.inf) for number in range(len(PARTS))
+        ]  # of the parts before
+        inside = starts >= np.array(latest)[part]
+        log = _keep_sessions(log, inside, "straddling", counts)
     if settings.train_fraction != "1":
-        log = _recent(log, ends, part, Fraction(settings.train_fraction), counts)
+        recent = _recent(ends, part, Fraction(settings.train_fraction))
+        log = _keep_sessions(log, recent[inside], "train_fraction", counts)
     if settings.unseen == "drop":
         log = _drop_unseen(log, settings, counts)
     for number in range(len(PARTS)):
         if not log.sessions_in(number):
-            raise InputError(_empty(number, settings))
+            raise InputError(f"{_empty(number, settings)}; {account(counts)}")
     return log, first_valid
 
 
@@ -82,20 +95,21 @@ def _cut(ends: Times, amount: str, n_sessions: int, latest: float) -> float:
 def _empty(part: int, settings: PrepareSettings) -> str:
     return (
         f"split: no session is left for {PARTS[part]} with valid {settings.valid}, test {settings.test}, "
-        f"unseen {settings.unseen}; use other fractions or days"
+        f"straddling {settings.straddling}, unseen {settings.unseen}; allowed: other fractions or days, or keep"
     )
 
 
-def _recent(
-    log: Sessions, ends: Times, part: NDArray[np.uint8], share: Fraction, counts: list[Count]
-) -> Sessions:
-    """Keep the most recent share of the training sessions; those that end together stay together."""
+def _recent(ends: Times, part: NDArray[np.uint8], share: Fraction) -> Mask:
+    """The most recent share of the training sessions, those that end together going together; and all others, [S]."""
     training = np.sort(ends[part == TRAIN])
     wanted = max(1, int(share * len(training)))
-    cut = training[max(0, len(training) - wanted)]
-    keep = (part != TRAIN) | (ends >= cut)
+    return (part != TRAIN) | (ends >= training[len(training) - wanted])
+
+
+def _keep_sessions(log: Sessions, keep: Mask, step: str, counts: list[Count]) -> Sessions:
+    """The sessions for which ``keep`` [S] is true, noting what this removes."""
     result = keep_rows(log, keep[log.session])
-    counts.append(Count("train_fraction", size(log), size(result)))
+    counts.append(Count(step, size(log), size(result)))
     return result
 
 

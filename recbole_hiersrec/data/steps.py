@@ -86,7 +86,9 @@ def _places(values: pl.Series, different: pl.Series) -> NDArray[np.integer[Any]]
     lowest, highest = int(different[0]), int(different[-1])
     if highest - lowest >= 4 * len(values):
         return np.searchsorted(different.to_numpy(), values.to_numpy())
-    place = np.zeros(highest - lowest + 1, dtype=np.uint32)  # a table of the whole range is faster than a search
+    place = np.zeros(
+        highest - lowest + 1, dtype=np.uint32
+    )  # a table of the whole range is faster than a search
     place[different.to_numpy() - lowest] = np.arange(len(different), dtype=np.uint32)
     return place[values.to_numpy() - lowest]
 
@@ -156,7 +158,7 @@ def account(counts: list[Count]) -> str:
     for count in counts:
         difference = count.before.interactions - count.after.interactions
         removed[count.step] = removed.get(count.step, 0) + difference
-    total = counts[0].before.interactions
+    total = counts[0].before.interactions if counts else 0
     parts = ", ".join(f"{step} {number:,}" for step, number in removed.items() if number)
     return f"of {total:,} interactions the filters removed: {parts or 'none'}"
 

@@ -64,7 +64,7 @@ def column_names(path: Path, *, separator: str | None = None, quote: str | None 
     """
     content = open_content(Path(path))
     if is_parquet(content):
-        return list(_parquet_schema(content))
+        return _parquet_names(content)
     if content.kind in JSON:
         return json_keys(content)
     return first_record(content, separator_of(content, separator), quote)
@@ -75,25 +75,20 @@ def is_parquet(content: Content) -> bool:
     return content.kind in PARQUET or content.data[:4] == b"PAR1"
 
 
-def _parquet_schema(content: Content) -> pl.Schema:
+def _parquet_names(content: Content) -> list[str]:
     try:
-        return pl.Schema(pl.read_parquet_schema(_parquet_source(content)))
+        return _scan(content).collect_schema().names()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise _not_parquet(content, error) from None
 
 
 def _read_parquet(content: Content, columns: Sequence[str], bad_rows: BadRows) -> Table:
-    names = list(_parquet_schema(content))
+    names = _parquet_names(content)
     for column in columns:
         if column not in names:
             raise InputError(missing_column(content.path, column, names))
     try:
-        frame = pl.read_parquet(
-            _parquet_source(content),
-            columns=list(dict.fromkeys(columns)),
-            glob=False,
-            hive_partitioning=False,
-        )
+        frame = _scan(content).select(list(dict.fromkeys(columns))).collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise _not_parquet(content, error) from None
     if not len(frame):
@@ -101,8 +96,9 @@ def _read_parquet(content: Content, columns: Sequence[str], bad_rows: BadRows) -
     return Table(content.path, frame.with_row_index(ROW, offset=1), bad_rows)
 
 
-def _parquet_source(content: Content) -> Path | io.BytesIO:
-    return io.BytesIO(content.data) if isinstance(content.data, bytes) else content.path
+def _scan(content: Content) -> pl.LazyFrame:
+    source = io.BytesIO(content.data) if isinstance(content.data, bytes) else content.path
+    return pl.scan_parquet(source, glob=False, hive_partitioning=False)
 
 
 def _not_parquet(content: Content, error: BaseException) -> InputError:

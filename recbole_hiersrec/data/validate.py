@@ -153,9 +153,10 @@ def _same_category(table: Table, item: str, level: str) -> Table:
         pl.lit(level).alias("column"),
         pl.col(level).cast(pl.String).fill_null("").alias("received"),
         pl.format(
-            "row {} has '{}' for the same item '{}'; allowed: one category an item",
+            "row {} has '{}' for the same {} '{}'; allowed: one value",
             first_row,
             _one_line(first),
+            pl.lit(item),
             _one_line(pl.col(item)),
         ).alias("reason"),
     ).filter(bad)

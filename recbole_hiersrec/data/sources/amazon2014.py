@@ -20,10 +20,11 @@ Rules
   prices share a token. Prices are part of the catalogue, so no click is looked at.
 - HTML entities in text (``&amp;``) are resolved.
 
+The split is leave-one-out, as in the papers that use these files: a user's history spans years.
+
 Licence: none stated; the publisher asks to cite R. He and J. McAuley, Ups and downs, WWW 2016, and J. McAuley et
-al., Image-based recommendations on styles and substitutes, SIGIR 2015. Source:
-https://jmcauley.ucsd.edu/data/amazon/links.html The split is leave-one-out, as in the papers that use these files:
-a user's history spans years.
+al., Image-based recommendations on styles and substitutes, SIGIR 2015.
+Source: https://jmcauley.ucsd.edu/data/amazon/links.html
 """
 
 from __future__ import annotations
@@ -212,10 +213,9 @@ def common_depth(lengths: Sequence[int]) -> int:
 def _price_tokens(amount: pl.Series) -> pl.Series:
     """1 to ``PRICES`` by the quantiles of the known prices, "" where there is none."""
     known = amount.drop_nulls()
-    edges = sorted(
-        {known.quantile(tenth / PRICES, "lower") for tenth in range(1, PRICES)} if len(known) else []
-    )
-    token = pl.Series(edges, dtype=pl.Float64).search_sorted(amount.fill_null(0), "left") + 1
+    tenths = [known.quantile(tenth / PRICES, "lower") for tenth in range(1, PRICES)]
+    edges = pl.Series(tenths, dtype=pl.Float64).drop_nulls().unique().sort()
+    token = edges.search_sorted(amount.fill_null(0), "left") + 1
     return token.cast(pl.String).zip_with(amount.is_not_null(), pl.Series([""])).alias("price")
 
 

@@ -15,10 +15,12 @@ Rules: a click's time is ``eventdate`` + ``timeframe``. Within a session that is
 sessions it is exact to the day only. The level is ``categoryId``, the title the name's hashed words, and the price
 the published logarithm as a token.
 
+The last seven days are the test part, as in S. Wu et al., Session-based recommendation with graph neural networks,
+AAAI 2019.
+
 Licence: none stated by the publisher. Source: https://competitions.codalab.org/competitions/11161
-Counts published with the raw files: 310,324 sessions, 122,993 viewed items (184,047 in the catalogue, 1,217
-categories), 1,235,380 views. The last seven days are the test part, as in S. Wu et al., Session-based
-recommendation with graph neural networks, AAAI 2019.
+The publisher gives no counts; users of the files report 310,324 sessions, 122,993 viewed items (184,047 in the
+catalogue, 1,217 categories) and 1,235,380 views.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The data sets of S3-Rec (Amazon Beauty, Sports and Toys, Yelp, LastFM), on which DuoRec, FMLP-Rec and BSARec report too.
+"""The data sets of S3-Rec (Amazon Beauty, Sports and Toys, Yelp, LastFM), which DuoRec, FMLP-Rec and BSARec use too.
 
 Raw format, two files a data set:
 
@@ -52,7 +52,7 @@ import polars as pl
 from recbole_hiersrec.data.content import open_content
 from recbole_hiersrec.data.log import ROW, BadRows, RawLog, Table
 from recbole_hiersrec.data.sources.base import Source
-from recbole_hiersrec.data.tables import read_table
+from recbole_hiersrec.data.sources.raw import read_lines
 from recbole_hiersrec.data.validate import one_row_an_item
 from recbole_hiersrec.errors import InputError
 
@@ -60,7 +60,6 @@ PATH_LEVELS = ("level_1", "level_2", "level_3")
 ATTRIBUTES = "attributes"
 BRAND = "brand"
 _NUMBER = "[1-9][0-9]{0,17}"  # fits Int64; S3-Rec keeps 0 for padding
-_NO_CHARACTER_OF_THE_FILE = "\x1f"
 
 
 def read(folder: Path, bad_rows: BadRows, *, name: str, paths: bool) -> RawLog:
@@ -94,9 +93,7 @@ def read(folder: Path, bad_rows: BadRows, *, name: str, paths: bool) -> RawLog:
 
 def _users(path: Path, bad_rows: BadRows) -> Table:
     """One row a user, the line as text."""
-    table = read_table(
-        path, ["line"], bad_rows, separator=_NO_CHARACTER_OF_THE_FILE, header=["line"], quote=None
-    )
+    table = read_lines(path, bad_rows)
     line = pl.col("line").str.strip_chars_end()
     table = table.refuse(
         "line",

@@ -7,7 +7,7 @@ rows of a session may lie anywhere in the file.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,8 +90,7 @@ def read_user_log(
         InputError: a file or a column is missing or damaged, a column's name cannot be written, a row is bad and
             ``bad_rows`` is "stop", rows of an item name different categories, or no clicked item is in ``items``.
     """
-    features = [*levels, *([title] if title else []), *metadata]
-    _check_features(items, features, [*levels, *metadata])
+    _check_features(items, [*levels, *metadata], title)
     separator = _TABS.get(separator, separator) if separator else separator
     clicks = _clicks(events, columns, separator, time_unit, bad_rows)
     log = RawLog(
@@ -103,6 +102,7 @@ def read_user_log(
     if items is None:
         return log
     name = _item_column(items, columns.item, item_column, separator)
+    features = {column: column for column in (*levels, *metadata)} | ({title: "title"} if title else {})
     table = _items(items, name, features, separator, bad_rows)
     merged = one_row_an_item(table, "item", levels)
     log, catalogue = _same_ids(log, merged.frame.drop(ROW), events, items)
@@ -110,10 +110,10 @@ def read_user_log(
         log,
         items=catalogue,
         levels=tuple(levels),
-        title=title,
+        title="title" if title else None,
         metadata=tuple(metadata),
         rejected=pl.concat([log.rejected, merged.rejected]),
-        notes=(*log.notes, *_differing(table, features, items)),
+        notes=(*log.notes, *_differing(table, items)),
     )
 
 
@@ -134,8 +134,10 @@ def _clicks(
     return replace(table, frame=frame)
 
 
-def _items(path: Path, name: str, features: Sequence[str], separator: str | None, bad_rows: BadRows) -> Table:
-    """Columns ROW, item, and the features as trimmed text ("" where there is none)."""
+def _items(
+    path: Path, name: str, features: Mapping[str, str], separator: str | None, bad_rows: BadRows
+) -> Table:
+    """Columns ROW, item, and the features (column -> its name here) as trimmed text, "" where there is none."""
     if name in features:
         raise InputError(
             f"{path}: column '{name}' holds the items' ids; it cannot be a level, title or metadata"
@@ -146,7 +148,7 @@ def _items(path: Path, name: str, features: Sequence[str], separator: str | None
             raise InputError(
                 f"{path}: column '{feature}' has type {table.frame.schema[feature]}; allowed: text or numbers"
             )
-    texts = [_text(feature, table.frame.schema[feature]) for feature in features]
+    texts = [_text(column, table.frame.schema[column]).alias(own) for column, own in features.items()]
     return replace(table, frame=table.frame.select(ROW, pl.col(name).alias("item"), *texts))
 
 
@@ -156,7 +158,7 @@ def _text(column: str, dtype: pl.DataType) -> pl.Expr:
     text = value.cast(pl.String)
     if dtype.is_float():
         text = pl.when(value.is_nan()).then(None).otherwise(text.str.replace(r"\.0$", ""))
-    return text.str.strip_chars().fill_null("").alias(column)
+    return text.str.strip_chars().fill_null("")
 
 
 def _item_column(path: Path, name: str, item_column: str | None, separator: str | None) -> str:
@@ -170,8 +172,9 @@ def _item_column(path: Path, name: str, item_column: str | None, separator: str 
     return name
 
 
-def _check_features(items: Path | None, features: Sequence[str], written: Sequence[str]) -> None:
-    """Levels and metadata become columns of the .item file under their own names."""
+def _check_features(items: Path | None, written: Sequence[str], title: str | None) -> None:
+    """Levels and metadata become columns of the .item file under their own names, the title as "title"."""
+    features = [*written, *([title] if title else [])]
     if features and items is None:
         raise InputError(
             f"levels, title and metadata ({', '.join(features)}) need a table of items (--items FILE)"
@@ -211,9 +214,9 @@ def _same_ids(log: RawLog, catalogue: pl.DataFrame, events: Path, items: Path) -
     return replace(log, clicks=clicks), catalogue
 
 
-def _differing(table: Table, features: Sequence[str], path: Path) -> list[str]:
+def _differing(table: Table, path: Path) -> list[str]:
     """A note on items whose rows agree in their categories but not in title or metadata."""
-    rows = table.frame.select("item", *features).unique()
+    rows = table.frame.drop(ROW).unique()
     more = len(rows) - rows["item"].n_unique()
     if not more:
         return []
