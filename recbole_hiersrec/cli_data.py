@@ -89,7 +89,7 @@ def prepare(
         from recbole_hiersrec.data.prepare import prepare as run
         from recbole_hiersrec.data.requests import LogOptions, request_for
         from recbole_hiersrec.reading import parse
-        from recbole_hiersrec.report.description import outcome_text
+        from recbole_hiersrec.report.outcome import outcome_text
 
         files = {"events": events, "items": items, "separator": separator, "time_unit": time_unit}
         columns = {"levels": _names(levels), "title": title, "metadata": _names(metadata)}

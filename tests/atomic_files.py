@@ -34,3 +34,12 @@ def write_shop(data_path: Path, name: str = "shop") -> Path:
         items.append(f"i{item}\td{item // 5}\tc{item // 2}\tthing number {item}")
     (folder / f"{name}.item").write_text("\n".join(items) + "\n", encoding="utf-8")
     return data_path
+
+
+def write_split(data_path: Path, name: str = "shop") -> Path:
+    """Add the parts of a temporal split to :func:`write_shop`: u0 to u7, u8 and u9, u10 and u11; returns the file."""
+    parts = ["train"] * 8 + ["valid"] * 2 + ["test"] * 2
+    path = data_path / name / f"{name}.user"
+    rows = ["user_id:token\tpart:token", *(f"u{user}\t{part}" for user, part in enumerate(parts))]
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path

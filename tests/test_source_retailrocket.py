@@ -129,12 +129,19 @@ def test_find_cycle() -> None:
 
 
 def test_a_cycle_is_shown(tmp_path: Path) -> None:
-    write(tmp_path, tree=TREE + "1,2\n2,3\n3,1\n4,1\n5,4\n")
+    write(tmp_path, tree=TREE + "1,2\n2,3\n3,1\n4,1\n5,4\n6,6\n")
     message = "row 8, column 'parentid': received '2'; is in the cycle 1 > 2 > 3 > 1; allowed: a tree"
     with pytest.raises(InputError, match=message):
         SOURCE.read(tmp_path, "stop")
     rejected = SOURCE.read(tmp_path, "skip").rejected
-    assert rejected["row"].to_list() == [8, 9, 10, 11, 12]  # 4 and 5 hang on the cycle
+    assert rejected["row"].to_list() == [
+        8,
+        9,
+        10,
+        13,
+        11,
+        12,
+    ]  # two cycles, then 4 and 5, which hang on the first
     assert set(rejected["column"]) == {"parentid"}
 
 

@@ -20,6 +20,7 @@ from recbole_hiersrec.errors import InputError, nearest
 
 SEPARATORS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}
 _UNUSED = "\x1f"  # stands in no text: reading with it gives whole lines
+_CARRIAGE_RETURN = "a carriage return stands within the line; lines end in a line feed"
 _NAMED = 40  # columns that a message names
 _BATCH = 100_000  # rows that are held as Python lists at once
 
@@ -80,10 +81,7 @@ def first_record(content: Content, separator: str, quote: str | None) -> list[st
     if broken := _not_utf8(cells):
         raise InputError(f"{content.path}, row 1: received {_printable(cells[broken[0]])!r}; {broken[1]}")
     if any("\r" in cell.strip("\r\n") for cell in cells):
-        raise InputError(
-            f"{content.path}, row 1: a carriage return stands inside the line; lines end in a line feed, "
-            "or a carriage return and a line feed"
-        )
+        raise InputError(f"{content.path}, row 1: {_CARRIAGE_RETURN}")
     return [cell.strip() for cell in cells]
 
 
@@ -277,9 +275,13 @@ def _quoted(content: Content, separator: str, quote: str) -> Iterator[tuple[int,
                         f"{content.path}, row {number}: received {_printable(begun[0].rstrip())!r}; "
                         "a quote opens in this row and never closes"
                     ) from None
-                yield number, [begun[0].rstrip("\r\n")], f"is malformed: {error}"
+                yield number, [begun[0].rstrip("\r\n")], _in_our_words(error)
     finally:
         csv.field_size_limit(limit)
+
+
+def _in_our_words(error: csv.Error) -> str:
+    return _CARRIAGE_RETURN if "new-line" in str(error) else f"is malformed: {error}"
 
 
 def _not_utf8(cells: Sequence[str]) -> tuple[int, str] | None:

@@ -177,14 +177,14 @@ def describe(name: str, data_path: Path) -> Description:
     )
 
 
-def top_share(clicks: IntArray, fraction: float) -> float:
-    """Share of the clicks on the most clicked ``fraction`` of the items, at least one item.
+def top_share(clicks: IntArray, percent: int) -> float:
+    """Share of the clicks on the most clicked ``percent`` of the items, rounded down but at least one item.
 
     Args:
         clicks: [N], descending.
-        fraction: of the items.
+        percent: of the items, 1 to 100.
     """
-    return float(clicks[: max(1, int(fraction * len(clicks)))].sum() / clicks.sum())
+    return float(clicks[: max(1, len(clicks) * percent // 100)].sum() / clicks.sum())
 
 
 def gini(clicks: IntArray) -> float:
