@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from recbole_hiersrec.cli_errors import Debug, one_line_errors
+from recbole_hiersrec.resources import FIGURES
 
 data = typer.Typer(help="Public data sets and your own logs.", no_args_is_help=True)
 
@@ -45,6 +46,9 @@ def prepare(
     test: Annotated[
         str | None, typer.Option(help="Test: the latest fraction of the sessions, or 7d.")
     ] = None,
+    straddling: Annotated[
+        str | None, typer.Option(help="Sessions that begin before an earlier part ended: drop or keep.")
+    ] = None,
     unseen: Annotated[str | None, typer.Option(help="Test items not in training: drop or keep.")] = None,
     train_fraction: Annotated[
         str | None, typer.Option(help="Most recent share of training, as 1/64.")
@@ -73,6 +77,7 @@ def prepare(
         "split": split,
         "valid": valid,
         "test": test,
+        "straddling": straddling,
         "unseen": unseen,
         "train_fraction": train_fraction,
         "gap_minutes": gap_minutes,
@@ -101,3 +106,55 @@ def prepare(
 def _names(text: str) -> tuple[str, ...]:
     """The names in "a, b,c"."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@data.command()
+def describe(
+    name: Annotated[str, typer.Argument(help="A prepared data set, or any folder of atomic files.")],
+    data_path: DataPath = Path("dataset"),
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder of the figures; DATA_PATH/NAME/figures when absent.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Show statistics, taxonomy and leakage of a data set, and draw lengths, popularity and category sizes."""
+    with one_line_errors(debug):
+        from recbole_hiersrec.data.describe import describe as measure
+        from recbole_hiersrec.report.description import text
+        from recbole_hiersrec.report.description_figures import draw
+
+        found = measure(name, data_path)
+        typer.echo(text(found))
+        drawn = draw(found, figures or data_path / name / FIGURES)
+        typer.echo("\n" + "\n".join(f"figure: {path}" for path in drawn))
+
+
+@data.command()
+def generate(
+    folder: Annotated[Path, typer.Argument(help="Takes events.parquet and items.csv.")],
+    clicks: Annotated[int, typer.Option(help="How many, exactly.")] = 1_000_000,
+    items: Annotated[int, typer.Option(help="Size of the catalogue.")] = 20_000,
+    level_sizes: Annotated[
+        str, typer.Option(help="Categories on each level, coarse to fine.")
+    ] = "20,100,500",
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 2026,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other setting of GeneratorSettings, as repeat=0.1."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Make a log of any size: sessions that walk over a random taxonomy, with planted transitions."""
+    with one_line_errors(debug):
+        from recbole_hiersrec.data.generator import GeneratorSettings, write_generated
+        from recbole_hiersrec.reading import assignments, parse
+
+        given = assignments(settings or (), "--set")
+        sizes = assignments([f"level_sizes=[{level_sizes}]"], "--level-sizes")
+        own = {"clicks": clicks, "items": items, "seed": seed, **sizes}
+        events, catalogue = write_generated(folder, parse(GeneratorSettings, {**own, **given}, "generator"))
+        levels = ",".join(f"level_{number}" for number in range(1, len(sizes["level_sizes"]) + 1))
+        typer.echo(
+            f"{events}\n{catalogue}\nnext: hiersrec data prepare NAME --events {events} --items {catalogue} "
+            f"--map session=session --map item=item --map time=time --levels {levels} --title title"
+        )

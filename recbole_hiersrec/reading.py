@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,6 +78,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected settings as 'key: value', received {_short(values)}")
     return values
+
+
+def assignments(entries: Iterable[str], where: str) -> dict[str, Any]:
+    """Read ``KEY=VALUE`` texts, the values as YAML.
+
+    Raises:
+        InputError: an entry has no "=", its value is not YAML, or a key stands twice.
+    """
+    found: dict[str, Any] = {}
+    for entry in entries:
+        key, equals, value = entry.partition("=")
+        if not equals or not key or key in found:
+            raise InputError(f"{where}: received {entry!r}; allowed: KEY=VALUE, each key once")
+        try:
+            found[key] = yaml.load(value, Loader=_Loader)
+        except yaml.YAMLError:
+            raise InputError(f"{where}: the value in {entry!r} is not YAML") from None
+    return found
 
 
 def _short(value: Any) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+FIGURES = "figures"
+"""Folder beside a data set's files that `hiersrec data describe` draws into."""
+
 _PACKAGE = Path(__file__).resolve().parent
 
 

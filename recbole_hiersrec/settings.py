@@ -135,9 +135,12 @@ class ProtocolSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _every_prefix(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and values.get("split") == "temporal":
-            return {**values, "test_cases": values.get("test_cases") or "every-prefix"}
-        return values
+        temporal = isinstance(values, Mapping) and values.get("split") == "temporal"
+        return (
+            {**values, "test_cases": "every-prefix"}
+            if temporal and values.get("test_cases") is None
+            else values
+        )
 
     @model_validator(mode="after")
     def _last_item_is_tested(self) -> ProtocolSettings:

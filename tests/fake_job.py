@@ -74,8 +74,8 @@ def make_record(job: dict[str, Any], status: str = "ok", quality: float | None =
         "job": {field: job[field] for field in (*shown, "metrics", "ks", "threads", "data_hash")},
         "data": {
             "n_items": 30, "n_sessions": 40, "n_train_rows": 40, "n_train_targets": 200, "n_valid": 40,
-            "n_test": 40, "universe": "u" * 64, "cases": "c" * 64,
-            "shortest_history": 5, "longest_history": 9,
+            "n_test": 40, "n_test_sessions": 40, "universe": "u" * 64, "cases": "c" * 64,
+            "shortest_history": 5, "longest_history": 9, "leakage": {"training": 200, "after": 50},
             "levels": [{"name": "class.first", "categories": 3}],
         },
         "training": {

@@ -32,6 +32,18 @@ def write_data(folder: Path, name: str = "toy") -> Path:
     return folder / "dataset"
 
 
+def write_parts(folder: Path, name: str = "toy") -> Path:
+    """Split the data of :func:`write_data` by time, as preparation does: 30, 5 and 5 sessions; returns its folder."""
+    target = folder / "dataset" / name
+    parts = ["train"] * 30 + ["valid"] * 5 + ["test"] * 5
+    rows = ["user_id:token\tpart:token", *(f"{session}\t{part}" for session, part in enumerate(parts))]
+    (target / f"{name}.user").write_text("\n".join(rows) + "\n")
+    (target / "manifest.json").write_text(
+        json.dumps({"schema": 1, "time": "click", "settings": {"split": "temporal"}})
+    )
+    return target
+
+
 def suite_values(folder: Path, **changes: Any) -> dict[str, Any]:
     """Settings of a suite with three models on the data of :func:`write_data`."""
     if not (folder / "dataset").exists():

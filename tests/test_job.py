@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from atomic_files import write_shop
+from atomic_files import write_shop, write_split
 
 from recbole_hiersrec import register
 from recbole_hiersrec.benchmark.suite import Job, expand
@@ -166,6 +166,9 @@ def test_facts_of_the_record(finished: tuple[Path, dict[str, Any]]) -> None:
         {"name": "class", "categories": 6},  # c2 lies in both departments
     ]
     assert record["versions"]["recbole"] == "1.2.1"
+    assert record["data"]["n_sessions"] == record["data"]["n_test_sessions"] == 12
+    # The four training items of a session come at the same times in all 12; the last is before the test item.
+    assert record["data"]["leakage"] == {"training": 12 * 4, "after": 0}
 
 
 def test_same_job_same_accuracy(shop: Path, tmp_path: Path, finished: tuple[Path, dict[str, Any]]) -> None:
@@ -205,6 +208,42 @@ def test_the_protocol_reaches_the_data(
     assert masked["accuracy"] != finished[1]["accuracy"]
     shorter = run(job(shop, protocol={"max_length": 2}), tmp_path / "shorter")
     assert shorter["data"]["longest_history"] == 2
+
+
+@pytest.mark.parametrize(("cases", "n_cases"), [("every-prefix", 10), ("last-item", 2)])
+def test_a_temporal_split(tmp_path: Path, cases: str, n_cases: int) -> None:
+    data_path = write_shop(tmp_path / "data")
+    write_split(data_path)
+    protocol = {"split": "temporal", "test_cases": cases, "max_length": 3}
+    records = [
+        run(job(data_path, model, protocol=protocol), tmp_path / model)
+        for model in ("HierSRec", "SASRec", "MarkovChain")
+    ]
+    facts = [record["data"] for record in records]
+    for name in ("universe", "cases", "n_train_targets", "n_valid", "leakage"):
+        assert all(fact[name] == facts[0][name] for fact in facts), name
+    wanted = {"n_test": n_cases, "n_valid": n_cases, "n_test_sessions": 2, "n_sessions": 12}
+    wanted |= {"n_train_targets": 8 * 5, "longest_history": 3, "shortest_history": 1 if n_cases > 2 else 3}
+    assert {name: facts[0][name] for name in wanted} == wanted
+    # Every session goes from second 0 to 2,500: only its first item is not later than the first test interaction.
+    assert facts[0]["leakage"] == {"training": 8 * 6, "after": 8 * 5}
+
+
+def test_leakage_without_stamps_is_unknown(tmp_path: Path) -> None:
+    data_path = write_shop(tmp_path / "data")
+    manifest = {"schema": 1, "time": "order", "settings": {"split": "leave-one-out"}}
+    (data_path / "shop" / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    record = run(job(data_path, "SequentialPop"), tmp_path / "job")
+    assert record["data"]["leakage"] == {"training": 12 * 4, "after": None}
+
+
+def test_settings_of_the_folder_reach_the_model(tmp_path: Path) -> None:
+    data_path = write_shop(tmp_path / "data")
+    (data_path / "shop" / "shop.yaml").write_text(
+        "category_fields: [class]\ntitle_field:\n", encoding="utf-8"
+    )
+    record = run(job(data_path, settings=TINY), tmp_path / "job")
+    assert [level["name"] for level in record["data"]["levels"]] == ["class"]
 
 
 def test_catalogue_items_enlarge_every_models_universe(tmp_path: Path) -> None:

@@ -137,11 +137,10 @@ def test_settings_in_the_folder_are_defaults_of_our_models(shop: Path, tmp_path:
 
 
 def test_settings_in_the_folder_are_found_below_the_default_path(
-    shop: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder_settings(shop, "title_field: title\n")
-    monkeypatch.chdir(shop.parent)
-    shop.rename(shop.parent / "dataset")
+    folder_settings(write_shop(tmp_path / "dataset"), "title_field: title\n")
+    monkeypatch.chdir(tmp_path)
     assert Config("HierSRec", "shop", config_dict={"gpu_id": ""})["title_field"] == "title"
 
 

@@ -312,7 +312,9 @@ def test_terminal_fits_in_80_columns(tmp_path: Path) -> None:
     assert "seeds" not in text
     assert (
         "trained on every position: HierSRec, SASRecAllPositions, GRU4RecAllPositions;\n"
-        "counted: MarkovChain, SequentialPop.\nOne seed (2026)" in text
+        "counted: MarkovChain, SequentialPop.\n"
+        "Training interactions after the earliest test interaction: 50 of 200 (25.0 %).\n"
+        "One seed (2026)" in text
     )
     assert "trained on" not in terminal_lines(records[:2])
     stopped = terminal_lines([*records[:2], stop(records[2]), *records[3:]])
@@ -397,6 +399,57 @@ def test_other_protocols_and_data_sets_are_tables_of_their_own(records: Records)
         (("toy", "leave-one-out, history masked, length 50"), 1),
         (("toy", "leave-one-out, history unmasked, length 50"), 1),
     ]
+
+
+@pytest.mark.parametrize(
+    ("leakage", "text"),
+    [
+        ({"training": 98_114, "after": 12_345}, "12,345 of 98,114 (12.6 %)"),
+        ({"training": 98_114, "after": None}, "unknown (no time stamps)"),
+        (None, "not recorded"),
+    ],
+)
+def test_every_report_says_what_was_trained_on_after_the_first_test_interaction(
+    records: Records, leakage: Any, text: str
+) -> None:
+    for record in records:
+        record["data"]["leakage"] = leakage
+    line = f"interactions after the earliest test interaction: {text}"
+    assert f"- training {line}\n" in render_page(records, [], [])
+    assert f"Training {line}." in " ".join(terminal_lines(records).split())
+    del records[0]["data"]["leakage"]  # of an older version; the others know
+    assert f"- training {line}\n" in render_page(records, [], [])
+
+
+def test_learned_levels_are_named_as_learned(records: Records) -> None:
+    assert "learned" not in render_page(records, [], []) + terminal_lines(records)
+    names = ("learned_1", "learned_2")
+    learned = [{"name": name, "categories": 4} for name in names]
+    records[0]["data"]["levels"] += learned[:1]
+    note = "Category level learned_1: learned from the training part's co-occurrence."
+    assert note in " ".join(terminal_lines(records).split())
+    records[0]["data"]["levels"] += learned[1:]
+    page = render_page(records, [], [])
+    source = "learned from the training part's co-occurrence"
+    assert (
+        f"- category levels: class.first: 3 categories; learned_1: 4 categories ({source}); "
+        f"learned_2: 4 categories ({source})\n" in page
+    )
+    table = page.split("### Category accuracy")[1].split("###")[0]
+    assert table.rstrip().endswith(f"\n\nCategory levels learned_1, learned_2: {source}.")
+    assert max(map(len, terminal_lines(records).splitlines())) <= 80
+
+
+def test_cases_of_fewer_sessions_are_told(records: Records) -> None:
+    assert "40 test cases of" not in render_page(records, [], [])
+    for record in records:
+        record["data"]["n_test_sessions"] = 11
+    page = render_page(records, [], [])
+    assert "One seed (2026) and 40 test cases of 11 sessions: small differences may be chance" in page
+    assert "- test sessions: 11\n" in page
+    assert "toy: leave-one-out, history unmasked, length 50; 40 test cases of 11 sessions" in terminal_lines(
+        records
+    )
 
 
 def test_stale_figures_go(tmp_path: Path, records: Records) -> None:

@@ -85,6 +85,16 @@ def test_protocol_label_names_what_differs() -> None:
     assert other.label() == "leave-one-out, history masked, length 20, catalogue items in, float32 time order"
 
 
+def test_protocol_label_of_temporal_splits() -> None:
+    """One label a protocol, whether test_cases is written out or not, so that no table mixes two."""
+    labels = [
+        ProtocolSettings.model_validate({"split": "temporal", **given}).label()
+        for given in ({}, {"test_cases": "every-prefix"}, {"test_cases": "last-item"})
+    ]
+    assert labels[0] == labels[1] == "temporal split, every prefix, history unmasked, length 50"
+    assert labels[2] == "temporal split, last item, history unmasked, length 50"
+
+
 def test_yaml_faults_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.yaml: no such file"):
         read_yaml(tmp_path / "none.yaml")
@@ -152,6 +162,15 @@ def test_more_wrong_values(changes: dict[str, Any], message: str) -> None:
         ({"metrics": ["NDGC"]}, r"metrics\.0: .*received 'NDGC'; did you mean 'NDCG'"),
         ({"candidates": {"rules": ["cell"]}}, r"rules\.0: .*received 'cell'; did you mean 'cells'"),
         ({"protocol": {"history": "mask"}}, r"protocol\.history: .*did you mean 'masked'"),
+        ({"protocol": {"split": "temporall"}}, r"protocol\.split: .*did you mean 'temporal'"),
+        (
+            {"protocol": {"split": "temporal", "test_cases": "last"}},
+            r"test_cases: .*did you mean 'last-item'",
+        ),
+        (
+            {"protocol": {"test_cases": "last-item"}},
+            "test_cases needs split temporal, leave-one-out tests the last item; received last-item",
+        ),
     ],
 )
 def test_faults_are_told_in_the_words_of_yaml(changes: dict[str, Any], message: str) -> None:

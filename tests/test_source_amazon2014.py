@@ -144,7 +144,7 @@ def test_what_is_cut_is_said(tmp_path: Path) -> None:
 
 def test_price_tokens_are_tenths_of_the_catalogue(tmp_path: Path) -> None:
     prices = [float(price) for price in range(1, 101)] + [1.0] * 5
-    items = [{"asin": f"A{i:03}", "price": price} for i, price in enumerate(prices)]
+    items: list[dict[str, Any]] = [{"asin": f"A{i:03}", "price": price} for i, price in enumerate(prices)]
     tokens = {name: row[-1] for name, row in table(read(tmp_path, literals(items))).items()}
     ordered = sorted(prices)
     # the naive rule: one more than the number of tenths' edges below the price

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_suite import make_suite, suite_values, write_data
+from fake_suite import make_suite, suite_values, write_data, write_parts
 
 from recbole_hiersrec import resources
 from recbole_hiersrec.benchmark.suite import Job, expand, headline, job_key, load_suite, resolve
@@ -225,4 +225,95 @@ def test_an_item_with_two_rows_is_refused_before_any_job(tmp_path: Path) -> None
     path = tmp_path / "dataset" / "toy" / "toy.item"
     path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
     with pytest.raises(InputError, match="settings of HierSRec: .*has a row already, at line 2"):
+        expand(suite)
+
+
+TEMPORAL = {"protocol": {"split": "temporal"}}
+
+
+def test_a_temporal_split_is_another_job(tmp_path: Path) -> None:
+    before = keys(tmp_path)
+    write_parts(tmp_path)
+    after = keys(tmp_path, **TEMPORAL)
+    last = keys(tmp_path, protocol={"split": "temporal", "test_cases": "last-item"})
+    for name, key in before.items():
+        assert len({key, after[name], last[name]}) == 3
+    assert keys(tmp_path, protocol={"split": "temporal", "test_cases": "every-prefix"}) == after
+
+
+def test_leave_one_out_keeps_the_protocol_of_records_there_are(tmp_path: Path) -> None:
+    """Published records stay valid: no field came to the protocol of leave-one-out."""
+    assert set(expand(make_suite(tmp_path))[0].protocol) == {
+        "split",
+        "history",
+        "max_length",
+        "catalogue_items",
+        "exact_time_order",
+    }
+
+
+def test_data_prepared_for_another_split_is_refused(tmp_path: Path) -> None:
+    suite = make_suite(tmp_path)
+    folder = write_parts(tmp_path)
+    message = r"protocol: split: received 'leave-one-out', data set 'toy' was prepared with split 'temporal' \(.*json"
+    with pytest.raises(InputError, match=message):
+        expand(suite)
+    manifest = {"schema": 1, "settings": {"split": "leave-one-out"}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="received 'temporal', .* prepared with split 'leave-one-out'"):
+        expand(make_suite(tmp_path, **TEMPORAL))
+    (folder / "manifest.json").unlink()
+    assert expand(suite)
+    assert expand(make_suite(tmp_path, **TEMPORAL))
+
+
+def test_a_temporal_split_needs_parts_before_any_job(tmp_path: Path) -> None:
+    suite = make_suite(tmp_path, **TEMPORAL)
+    with pytest.raises(InputError, match=r"toy\.user does not exist: .*data prepare toy --split temporal"):
+        expand(suite)
+    path = write_parts(tmp_path) / "toy.user"
+    path.write_text(path.read_text().replace("test", "valid"))
+    with pytest.raises(InputError, match="no session of part 'test' has 2 or more interactions"):
+        expand(suite)
+
+
+def test_short_sessions_are_enough_for_a_temporal_split(tmp_path: Path) -> None:
+    suite = make_suite(tmp_path, **TEMPORAL)
+    path = write_parts(tmp_path) / "toy.inter"
+    head, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([head, *(row for n, row in enumerate(rows) if n % 5 < 2)]) + "\n")
+    assert expand(suite)
+
+
+def test_settings_in_the_data_sets_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They win over this package's for the data set, and lose to the suite's."""
+    suite = make_suite(tmp_path, models=["HierSRec"], settings={"title_vocab_size": 70})
+    package = tmp_path / "properties" / "dataset" / "toy.yaml"
+    package.parent.mkdir(parents=True)
+    package.write_text("category_fields: [title]\nhidden_size: 8\n")
+    monkeypatch.setattr(resources, "root", lambda: tmp_path)
+    path = tmp_path / "dataset" / "toy" / "toy.yaml"
+    path.write_text("category_fields: [class]\ntitle_field: title\ntitle_vocab_size: 60\n")
+    found = resolve(suite, suite.datasets[0], suite.models[0])
+    assert found == {
+        "category_fields": ["class"],
+        "title_field": "title",
+        "hidden_size": 8,
+        "title_vocab_size": 70,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("titel_field: title\n", r"toy\.yaml: unknown key 'titel_field'; did you mean 'title_field'"),
+        ("epochs: 3\n", r"toy\.yaml of data set 'toy': key 'epochs' is not set here; .* limits: epochs"),
+        ("prepared_split: last-item\n", "'prepared_split' is not set here; .* protocol: test_cases"),
+        ("title_field: nothing\n", "title_field: .*no column 'nothing'"),
+    ],
+)
+def test_faulty_settings_in_the_data_sets_folder(tmp_path: Path, text: str, message: str) -> None:
+    suite = make_suite(tmp_path)
+    (tmp_path / "dataset" / "toy" / "toy.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
         expand(suite)

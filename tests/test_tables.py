@@ -166,7 +166,7 @@ def test_rows_of_a_file_without_header_are_counted_from_one(tmp_path: Path) -> N
         ('{"a": 1}\n{"a": \n{"a": 3}\n', "row 2: received '{\"a\":'; is not JSON"),
         ('{"a": 1}\n[2]\n{"a": 3}\n', "row 2: received '[2]'; is not an object"),
         ('{"a": 1}\n{"a": "\\ud800", "b": [}\n{"a": 3}\n', "row 2: received"),
-        (b'{"a": 1}\n{"a": "\xff"}\n{"a": 3}\n', "row 2: received '{\"a\": \"\\\\xff\"}'; is not UTF-8"),
+        (b'{"a": 1}\n{"a": "\xff"}\n{"a": 3}\n', 'row 2: received \'{"a": "\\\\xff"}\'; is not UTF-8'),
     ],
 )
 def test_bad_json_lines(tmp_path: Path, text: str, message: str) -> None:
@@ -213,7 +213,11 @@ def test_a_key_that_some_objects_lack_is_missing_only_where_all_lack_it(tmp_path
         ("utf16.csv", "a,b\n1,2\n".encode("utf-16"), "is not UTF-8: byte 0xff"),
         ("mac.csv", b"a,b\r1,2\r", "a carriage return stands within the line"),
         ("mac.tsv", b"a\tb\r1\t2\r", "a carriage return stands within the line"),
-        ("open.csv", b'a,b\n1,2\n"3,4\n5,6\n', "row 3: received '\"3,4'; a quote opens in this row and never"),
+        (
+            "open.csv",
+            b'a,b\n1,2\n"3,4\n5,6\n',
+            "row 3: received '\"3,4'; a quote opens in this row and never",
+        ),
         ("a.zip", b"PK\x03\x04....", "is a zip archive"),
         ("a.csv.gz", b"a,b\n1,2\n", "is not gzip, though its name ends in .gz"),
         ("a.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 99)[:-9], "gzip file is cut short"),

@@ -115,7 +115,9 @@ def test_other_types_are_no_ids(values: list[Any]) -> None:
 def test_several_columns_are_checked_and_no_row_left_is_an_error() -> None:
     with pytest.raises(InputError, match="row 2, column 'y': received ''"):
         check_ids(table(["a"], y=[""]), "x", "y")
-    with pytest.raises(InputError, match="log.csv: every row was refused; row 2, column 'y': received ''; is empty"):
+    with pytest.raises(
+        InputError, match="log.csv: every row was refused; row 2, column 'y': received ''; is empty"
+    ):
         check_ids(table(["a"], "skip", y=[""]), "x", "y")
 
 
@@ -235,7 +237,9 @@ def test_times_of_other_types_and_unknown_units() -> None:
 
 
 def test_the_same_rows_of_an_item_are_merged() -> None:
-    merged = one_row_an_item(table(["b", "a", "b"], level=["1", None, "1"], name=["p", "q", "r"]), "x", ["level"])
+    merged = one_row_an_item(
+        table(["b", "a", "b"], level=["1", None, "1"], name=["p", "q", "r"]), "x", ["level"]
+    )
     assert merged.frame.rows() == [(2, "b", "1", "p"), (3, "a", None, "q")]
     assert merged.rejected.is_empty()
 
@@ -249,7 +253,10 @@ def test_rows_of_an_item_with_different_categories_are_refused() -> None:
     )
     kept = one_row_an_item(table(["a{}", "b", "a{}", "a{}"], "skip", **values), "x", ["dept", "kind"])
     assert kept.frame[ROW].to_list() == [2, 3]
-    assert kept.rejected.select("row", "column", "received").rows() == [(5, "dept", "w"), (4, "kind", "so\ncks")]
+    assert kept.rejected.select("row", "column", "received").rows() == [
+        (5, "dept", "w"),
+        (4, "kind", "so\ncks"),
+    ]
 
 
 def test_a_known_and_an_unknown_category_are_different() -> None:

@@ -87,9 +87,9 @@ class RawLog:
     Attributes:
         clicks: columns ``session``, ``item`` (each String or Int64) and ``time`` (Float64, unix seconds; the position
             in the session where there are no stamps), in the order of the file.
-        items: one row an item: ``item`` (type as in ``clicks``) and String columns; or a function from a time (unix
-            seconds, or None for the end of the log) to such a table, where an item's properties change with time:
-            it may look at nothing later. None: there is no catalogue.
+        items: one row an item: ``item`` (type as in ``clicks``) and String columns; or, where an item's properties
+            change with time, a function from the time of the split (unix seconds) to such a table, which looks only
+            at what is earlier; without such a time (None) the first known properties count. None: no catalogue.
         levels: columns of ``items`` that are the category levels, coarse to fine; null or "" is unknown.
         title: text column of ``items``.
         metadata: further columns of ``items``.

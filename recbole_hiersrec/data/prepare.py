@@ -42,15 +42,13 @@ from recbole_hiersrec.data.writer import (
     write_taxonomy,
 )
 from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.resources import FIGURES
 
 LEARNED = "learned_"
 """Prefix of the names of learned levels, by which every report knows them."""
 
 PATIENCE = 5.0
 """Seconds to wait for another preparation of the same name."""
-
-FIGURES = "figures"
-"""Folder beside the files that ``describe`` draws into."""
 
 
 @dataclass(frozen=True)

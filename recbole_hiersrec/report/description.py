@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from textwrap import fill, shorten
+from collections.abc import Sequence
+from dataclasses import asdict
+from textwrap import fill
 
 import numpy as np
 
 from recbole_hiersrec.data.describe import Description, gini, top_share
 from recbole_hiersrec.data.taxonomy import Taxonomy
+from recbole_hiersrec.report.outcome import leakage_line
 
 WIDTH = 100
-TREE = {1: (20,), 2: (6, 3), 3: (4, 2, 2)}
+TREE = {1: (20,), 2: (6, 3)}
 """Levels shown of the tree -> the largest branches shown on each."""
 
-_NAME = 40  # characters of a category's name in the tree
+_LABEL = 60  # characters of a category's name in the tree
+_LEVEL = 24  # of a level's name
 
 
 def text(description: Description) -> str:
     """Tables of sizes, facts and levels, then the top of the taxonomy."""
     sections = [
-        f"{description.name}: {_split(description)}",
+        fill(f"{description.name}: {_split(description)}", WIDTH),
         _sizes(description),
         _facts(description),
-        f"training interactions after the earliest test interaction: {description.leakage.text()}",
+        leakage_line(asdict(description.leakage)),
     ]
     if description.levels:
         sections += [_levels(description), "\n".join(tree_lines(description.taxonomy))]
@@ -38,14 +41,11 @@ def tree_lines(taxonomy: Taxonomy | None) -> list[str]:
         return []
     depth = min(taxonomy.n_levels, max(TREE))
     counts = [
-        np.bincount(taxonomy.item_category[1:, level], minlength=size) for level, size in _sized(taxonomy)
+        np.bincount(taxonomy.item_category[1:, level], minlength=size)
+        for level, size in enumerate(taxonomy.sizes)
     ]
     title = f"taxonomy, {depth} of {taxonomy.n_levels} levels, largest branches first (items)"
     return [title, *_branches(taxonomy, counts, np.arange(taxonomy.sizes[0]), TREE[depth], 0)]
-
-
-def _sized(taxonomy: Taxonomy) -> Iterable[tuple[int, int]]:
-    return enumerate(taxonomy.sizes)
 
 
 def _branches(
@@ -61,7 +61,7 @@ def _branches(
     indent = "  " * (level + 1)
     lines = []
     for category in shown:
-        name = _short(taxonomy.labels[level][category][-1])
+        name = _short(taxonomy.labels[level][category][-1], _LABEL)
         lines.append(f"{indent}{name} ({counts[level][category]:,})")
         if level + 1 < len(widths):
             below = np.flatnonzero(taxonomy.parents[level + 1] == category)
@@ -73,7 +73,7 @@ def _branches(
 
 def _split(description: Description) -> str:
     if description.split == "temporal":
-        return "temporal split, whole sessions by their end"
+        return "temporal split, whole sessions"
     return "leave-one-out, the last interaction of a session is tested and the one before validated"
 
 
@@ -89,36 +89,21 @@ def _sizes(description: Description) -> str:
 
 def _facts(description: Description) -> str:
     lengths, clicks, unseen = description.lengths, description.clicks, description.unseen
-    middle, late = np.percentile(lengths, [50, 95])
-    return _table(
-        [
-            [
-                "clicks a session",
-                f"mean {lengths.mean():.2f}, median {middle:g}, 95 % at most {late:g}, longest {lengths.max():,}",
-            ],
-            [
-                "popularity",
-                f"top 1 % of the items have {_percent(top_share(clicks, 1))} of the clicks, "
-                f"top 10 % {_percent(top_share(clicks, 10))}; Gini {gini(clicks):.2f}",
-            ],
-            [
-                "immediate repeats",
-                _of(description.repeats, description.n_following, "clicks after the first"),
-            ],
-            [
-                "returns to earlier items",
-                _of(description.returns, description.n_following, "clicks after the first"),
-            ],
-            ["ties in time", _ties(description)],
-            ["test cases", ", ".join(f"{kind} {number:,}" for kind, number in description.cases.items())],
-            [
-                "test items unseen in training",
-                f"{unseen.items:,} of {unseen.of_items:,}; "
-                f"interactions with them: {_of(unseen.interactions, unseen.of_interactions, '')}",
-            ],
-        ],
-        "ll",
-    )
+    late = np.percentile(lengths, 95, method="inverted_cdf")  # a length that occurs
+    first, tenth = (_percent(top_share(clicks, percent)) for percent in (1, 10))
+    following = description.n_following
+    facts = {
+        "clicks a session": f"mean {lengths.mean():,.2f}, median {np.median(lengths):,.10g}, 95 % ≤ {late:,}, "
+        f"longest {lengths.max():,}",
+        "popularity": f"top 1 % of items: {first} of clicks, top 10 %: {tenth}; Gini {gini(clicks):.2f}",
+        "immediate repeats": _of(description.repeats, following, "clicks after the first"),
+        "returns to earlier items": _of(description.returns, following, "clicks after the first"),
+        "ties in time": _ties(description),
+        "test cases": ", ".join(f"{kind} {number:,}" for kind, number in description.cases.items()),
+        "test items unseen in training": _of(unseen.items, unseen.of_items, "items"),
+        "test clicks on them": _of(unseen.interactions, unseen.of_interactions, "clicks"),
+    }
+    return _table(list(facts.items()), "ll")
 
 
 def _ties(description: Description) -> str:
@@ -132,8 +117,8 @@ def _levels(description: Description) -> str:
     rows = [["level", "categories", "largest", "median", "items without", "from"]]
     for level in description.levels:
         numbers = (len(level.sizes), level.sizes.max(), np.median(level.sizes), level.without)
-        origin = "learned from training" if level.learned else "the source"
-        rows.append([_short(level.name), *(f"{number:,.10g}" for number in numbers), origin])
+        origin = "learned (training part)" if level.learned else "source"
+        rows.append([_short(level.name, _LEVEL), *(f"{number:,.10g}" for number in numbers), origin])
     return _table(rows, "lrrrrl")
 
 
@@ -149,12 +134,12 @@ def _table(rows: Sequence[Sequence[str]], align: str) -> str:
 
 def _of(number: int, total: int, what: str) -> str:
     share = _percent(number / total) if total else "-"
-    return f"{number:,} of {total:,}{' ' + what if what else ''} ({share})"
+    return f"{number:,} of {total:,} {what} ({share})"
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _short(name: str) -> str:
-    return shorten(name, _NAME, placeholder="...") if " " in name else name[:_NAME]
+def _short(name: str, width: int) -> str:
+    return name if len(name) <= width else name[: width - 3] + "..."

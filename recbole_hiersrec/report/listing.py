@@ -23,11 +23,11 @@ def listing(data_path: Path) -> str:
     rows = [["name", "domain", "sessions", "items", "clicks", "levels", "state"]]
     rows += [_row(source, prepared) for source in SOURCES.values()]
     rows += [
-        [name, "your log", *_sizes(manifest), ", ".join(_level_names(manifest)) or "-", "ready"]
+        [name, "your log", *_sizes(manifest), str(len(manifest["levels"])), "ready"]
         for name, manifest in prepared.items()
         if manifest["source"] == "log"
     ]
-    align = ["left", "left", "right", "right", "right", "left", "left"]
+    align = ["left", "left", "right", "right", "right", "right", "left"]
     table = tabulate(rows, tablefmt="plain", disable_numparse=True, colalign=align)
     return "\n\n".join([table, _legend(data_path), *(_how(source) for source in SOURCES.values())])
 
@@ -52,11 +52,12 @@ def _prepared(data_path: Path) -> dict[str, dict[str, Any]]:
 def _row(source: Source, prepared: Mapping[str, Mapping[str, Any]]) -> list[str]:
     name = source.output or source.name
     manifest = prepared.get(name)
-    levels = ", ".join(_level_names(manifest) if manifest else source.levels) or "-"
+    domain = fill(source.domain, 26)
     if manifest:
-        return [source.name, source.domain, *_sizes(manifest), levels, f"ready: {name}"]
+        levels = str(len(manifest["levels"]))
+        return [source.name, domain, *_sizes(manifest), levels, f"ready: {name}"]
     sizes = ["?" if size is None else f"{size:,}" for size in source.published]
-    return [source.name, source.domain, *sizes, levels, _state(source)]
+    return [source.name, domain, *sizes, str(len(source.levels)), _state(source)]
 
 
 def _state(source: Source) -> str:
@@ -73,11 +74,8 @@ def _sizes(manifest: Mapping[str, Any]) -> list[str]:
     return [f"{manifest['result'][key]:,}" for key in ("sessions", "items", "interactions")]
 
 
-def _level_names(manifest: Mapping[str, Any]) -> list[str]:
-    return [level["name"] for level in manifest["levels"]]
-
-
 def _how(source: Source) -> str:
     files = ", ".join(entry.replace("|", " or ") for entry in source.files)
-    text = f"{source.name}: {source.obtain} Licence: {source.licence}. Files: {files}"
+    levels = " > ".join(source.levels) or "none, they can be learned"
+    text = f"{source.name}: {source.obtain}. Files: {files}. Levels: {levels}. Licence: {source.licence}."
     return fill(text, WIDTH, subsequent_indent="    ")

@@ -115,5 +115,5 @@ SOURCE = Source(
     published=(310_324, 122_993, 1_235_380),
     levels=("category",),
     read=read,
-    defaults={"test": "7d"},
+    defaults={"test": "7d", "straddling": "keep"},
 )

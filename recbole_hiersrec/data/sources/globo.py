@@ -10,9 +10,9 @@ Raw format, one of
 and optionally the published ``articles_metadata.csv`` (article_id, category_id, created_at_ts, publisher_id,
 words_count): then ``category_id`` is the one level. Without it there are no levels, and they can be learned.
 
-A session's last time stamp is imputed by the publisher, 30 seconds after the one before: so it is in every one of the
-1,048,594 sessions, so the last pause of a session means nothing. All sessions began before 17 October 2017, 4 a.m. UTC,
-but single clicks are as late as 13 November.
+In each of the 1,048,594 sessions the last time stamp is imputed by the publisher, 30 seconds after the one before: the
+last pause of a session means nothing. All sessions began before 4 a.m. (UTC) of 17 October 2017, but some lasted long:
+131 ended on 18 October or later, the last on 13 November. Splits by days count back from there; fractions are better.
 
 Licence: academic use only (education, research), no commercial use; please cite G. de Souza P. Moreira, F. Ferreira and
 A. M. da Cunha, News session-based recommendations using deep neural networks, DLRS 2018, and G. de Souza P. Moreira,
@@ -51,7 +51,7 @@ def read(folder: Path, bad_rows: BadRows) -> RawLog:
         items=articles[0].frame if articles else None,
         levels=("category",) if articles else (),
         rejected=pl.concat([table.rejected for table in (*clicks, *articles)]),
-        notes=("A session's last time stamp is imputed by the publisher, 30 s after the one before.",),
+        notes=("A session's last time stamp is imputed by the publisher: 30 seconds after the one before.",),
     )
 
 

@@ -103,7 +103,7 @@ def _source(name: str, defaults: Mapping[str, Any]) -> Source:
         published=(9_249_729, 52_739, 33_003_944),
         levels=("category",),
         read=read,
-        defaults={"test": "1d", "valid": "1d", **defaults},
+        defaults={"test": "1d", "valid": "1d", "straddling": "keep", **defaults},
     )
 
 
