@@ -121,7 +121,7 @@ def describe(
     with one_line_errors(debug):
         from recbole_hiersrec.data.describe import describe as measure
         from recbole_hiersrec.report.description import text
-        from recbole_hiersrec.report.description_figures import draw
+        from recbole_hiersrec.report.data_figures import draw
 
         found = measure(name, data_path)
         typer.echo(text(found))

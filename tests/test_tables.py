@@ -133,6 +133,7 @@ def test_random_files_read_as_the_csv_module_reads_them(tmp_path: Path) -> None:
         ("a,b,c\n1,2,3\n4,5\n7,8,9\n", 3, "4,5", "", "has 2 cells; expected 3"),
         ("a,b,c\n1,2,3\n4,5,6,7\n7,8,9\n", 3, "4,5,6,7", "", "has 4 cells; expected 3"),
         ("a,b,c\n1,2,3\n4,5,6,\n7,8,9\n", 3, "4,5,6,", "", "has 4 cells; expected 3"),
+        ('a,b,c\n1,2,3\n4,5,"" ""\n7,8,9\n', 3, '4,5,"" ""', "", "is malformed: ',' expected after '\"'"),
         ("a,b,c\n1,2,\n4,5\n7,8,\n", 3, "4,5", "", "has 2 cells; expected 3"),
         ('a,b,c\n"1",2,3\n4,5\n7,8,9\n', 3, "4,5", "", "has 2 cells; expected 3"),
         ('a,b,c\n1,2,3\n4,"5"x,6\n7,8,9\n', 3, '4,"5"x,6', "", "is malformed: ',' expected after '\"'"),
@@ -152,6 +153,12 @@ def test_bad_rows_stop_or_are_moved_aside(
     ((file, number, where, value, why),) = table.rejected.rows()
     assert (file, number, where, value) == ("log.csv", row, column, received)
     assert why.startswith(reason)
+
+
+@pytest.mark.parametrize("last", ["7,8,9,", '7,8"9,0",', '7,"8"9"', "7,8"])
+def test_a_last_line_without_a_line_feed_is_checked_like_any_other(tmp_path: Path, last: str) -> None:
+    path = write(tmp_path / "log.csv", f"a,b,c\n1,2,3\n{last}")
+    assert f"row 3: received {last!r}; " in refused(path, "a", "c")
 
 
 def test_rows_of_a_file_without_header_are_counted_from_one(tmp_path: Path) -> None:
@@ -180,7 +187,7 @@ def test_bad_json_lines(tmp_path: Path, text: str, message: str) -> None:
 def test_json_values_become_text_on_both_ways_of_reading(tmp_path: Path) -> None:
     lines = ['{"a": 12345678901234567890123, "b": true}', '{"a": 1.5}', '{"a": null, "b": "x\\ty"}']
     good = write(tmp_path / "good.jsonl", "\n".join(lines))
-    bad = write(tmp_path / "bad.jsonl", "\n".join([*lines, "{"]))
+    bad = write(tmp_path / "bad.jsonl", "\n\n".join([*lines, "{"]))
     expected = [(1, "12345678901234567890123", "true"), (2, "1.5", None), (3, None, "x\ty")]
     assert rows(good, "a", "b") == expected
     assert rows(bad, "a", "b", bad_rows="skip") == expected
@@ -277,10 +284,9 @@ def test_a_column_may_not_have_the_name_of_the_row_numbers(tmp_path: Path) -> No
 
 
 def test_long_cells_are_shortened_in_messages_only(tmp_path: Path) -> None:
-    cell = "x" * 200_000  # beyond the csv module's own limit
+    cell, limit = "x" * 200_000, csv.field_size_limit()  # a cell beyond the limit of the csv module
     path = write(tmp_path / "a.csv", f'a,b\n1,"{cell}""y"\n2\n')
     assert rows(path, "b", bad_rows="skip") == [(2, cell + '"y')]
-    limit = csv.field_size_limit()
     path = write(tmp_path / "b.csv", f"a,b\n{cell}\n")
     assert len(refused(path, "a")) < 300
     assert csv.field_size_limit() == limit

@@ -245,12 +245,14 @@ def test_the_same_rows_of_an_item_are_merged() -> None:
 
 
 def test_rows_of_an_item_with_different_categories_are_refused() -> None:
-    values = {"dept": ["u", "u", "u", "w"], "kind": ["shoes", "hats", "so\ncks", "shoes"]}
+    values = {"dept": ["u", "u", "u", "w"], "kind": ["sh\noes", "hats", "so\ncks", "shoes"]}
     with pytest.raises(InputError) as caught:
         one_row_an_item(table(["a{}", "b", "a{}", "a{}"], **values), "x", ["dept", "kind"])
     assert str(caught.value) == (
         "log.csv, row 5, column 'dept': received 'w'; row 2 has 'u' for the same x 'a{}'; allowed: one value"
     )
+    with pytest.raises(InputError, match="received .*; row 2 has 'sh oes' for"):
+        one_row_an_item(table(["a{}", "b", "a{}", "a{}"], **values), "x", ["kind"])
     kept = one_row_an_item(table(["a{}", "b", "a{}", "a{}"], "skip", **values), "x", ["dept", "kind"])
     assert kept.frame[ROW].to_list() == [2, 3]
     assert kept.rejected.select("row", "column", "received").rows() == [

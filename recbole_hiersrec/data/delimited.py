@@ -58,7 +58,7 @@ def read_delimited(
     else:
         _check_width(content, first, header, separator, quote)
         layout = Layout(separator, quote, header, 0)
-    frame = _fast(content, layout, len(first))
+    frame = _fast(content, layout)
     if frame is None:
         return _exact(content, layout, columns, bad_rows)
     if not len(frame):
@@ -140,12 +140,12 @@ def _wrong_separator(content: Content, received: str, there: str) -> InputError:
     )
 
 
-def _fast(content: Content, layout: Layout, first: int) -> pl.DataFrame | None:
+def _fast(content: Content, layout: Layout) -> pl.DataFrame | None:
     """All columns, named "0", "1", ..., and ROW; None where the result might not be what the file says."""
-    width = len(layout.names)
-    if first != width:
-        return None
     quote = layout.quote if layout.quote and content.data.find(layout.quote.encode()) >= 0 else None
+    if _lenient(content, layout.separator, quote):
+        return None
+    width = len(layout.names)
     try:
         frame = pl.read_csv(
             content.source,
@@ -165,6 +165,18 @@ def _fast(content: Content, layout: Layout, first: int) -> pl.DataFrame | None:
     if not _any(frame, pl.col(str(width - 1)) == ""):
         return frame  # a short row would end in an empty cell
     return None if quote else _without_blank_lines(content, layout, frame)
+
+
+def _lenient(content: Content, separator: str, quote: str | None) -> bool:
+    """Whether the file has something that Polars is known to take for less or for other than it is.
+
+    It misses a surplus cell, or a quote that never closes, in a last line without a line feed; and it reads
+    malformed cells with two quotes in a row, as ``"" ""``, without complaint.
+    """
+    ends = content.data[-1:] == b"\n"
+    if quote is None:
+        return not ends and content.data[-1:] == separator.encode()
+    return not ends or content.data.find(2 * quote.encode()) >= 0
 
 
 def _any(frame: pl.DataFrame, condition: pl.Expr) -> bool:

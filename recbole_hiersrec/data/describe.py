@@ -244,7 +244,7 @@ def _cases(log: Sessions) -> dict[TestCases, int]:
     if log.part is None:
         return {"last-item": int((log.part_of_rows() == TEST).sum())}
     lengths = log.lengths()[log.part == TEST]
-    return {"every-prefix": int(np.maximum(lengths, 0).sum()), "last-item": int((lengths > 1).sum())}
+    return {"every-prefix": int(np.maximum(lengths - 1, 0).sum()), "last-item": int((lengths > 1).sum())}
 
 
 def _unseen(log: Sessions) -> Unseen:

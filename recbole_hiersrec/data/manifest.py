@@ -29,13 +29,16 @@ def file_hash(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def describe_inputs(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Name, size and hash of each input file."""
-    return [{"name": path.name, "bytes": path.stat().st_size, "sha256": file_hash(path)} for path in paths]
+    """Name, size and hash of each input file; raises :class:`InputError` for one that cannot be read."""
+    found = [(path, file_hash(path)) for path in paths]
+    return [{"name": path.name, "bytes": path.stat().st_size, "sha256": digest} for path, digest in found]
 
 
 def code_version() -> str:
