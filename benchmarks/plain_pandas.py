@@ -87,7 +87,7 @@ def main(clicks_parquet: Path, folder: Path) -> None:
     clicks = pd.DataFrame(
         {"session": raw["session_id"], "item": raw["click_article_id"], "time": raw["click_timestamp"] / 1000}
     )
-    prepare(clicks, folder, "globo")
+    prepare(clicks, folder, "globo", valid="0.02", test="0.02")
 
 
 if __name__ == "__main__":

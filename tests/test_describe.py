@@ -21,7 +21,7 @@ from recbole_hiersrec.report.description import WIDTH, text, tree_lines
 CLICKS = [
     *[("a", "x1", 10), ("a", "x2", 20), ("a", "x1", 30), ("a", "x1", 30)],
     *[("b", "x3", 40), ("b", "x2", 70)],
-    *[("c", "x2", 50), ("c", "x3", 55)],
+    *[("c", "x2", 50), ("c", "x4", 55)],
     *[("d", "x1", 60), ("d", "x4", 65), ("d", "x5", 80)],
 ]
 ITEMS = [("x1", "food", "fruit"), ("x2", "food", "fruit"), ("x3", "food", ""), ("x4", "tools", "saw")]
@@ -72,7 +72,9 @@ def test_numbers_of_a_temporal_split(tmp_path: Path) -> None:
     assert found.clicks.tolist() == [4, 3, 2, 1, 1]
     assert (found.repeats, found.returns, found.ties) == (1, 1, 1)  # a: x1 x2 x1 x1, the last two at 30
     assert found.cases == {"every-prefix": 2, "last-item": 1}
-    assert found.unseen == Unseen(items=2, of_items=3, interactions=2, of_interactions=3)  # x4, x5
+    assert found.unseen == Unseen(
+        items=2, of_items=3, interactions=2, of_interactions=3
+    )  # x4 (validation has it), x5
     assert found.leakage == Leakage(training=6, after=1)  # b at 70; d begins at 60
     assert found.notes == ("The order within a basket is not known.",)
 

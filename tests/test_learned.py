@@ -8,6 +8,7 @@ from scipy.sparse import csr_matrix
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
+from recbole_hiersrec.data import learned
 from recbole_hiersrec.data.learned import WINDOW, count_pairs, item_vectors, learn_levels, positive_pmi
 from recbole_hiersrec.data.sessions import Codes
 from recbole_hiersrec.data.taxonomy import IntArray
@@ -74,8 +75,11 @@ def test_a_group_of_m_items_has_at_most_m_over_the_cube_root_clusters() -> None:
 
 def test_items_outside_the_rows_get_no_cluster_and_change_nothing() -> None:
     session, item, _ = planted(5, 25, 2000)
-    alone = learn_levels(session, item, 125, None, seed=2)
-    among = learn_levels(session, item * 3 + 1, 400, None, seed=2)  # two unseen items after each
+    groups, more = np.arange(125) % 3, np.zeros(400, dtype=np.int64)
+    more[1:376:3] = groups  # each item between two that are not seen
+    alone = learn_levels(session, item, 125, None, 2) + learn_levels(session, item, 125, groups, 2)
+    item = item * 3 + 1
+    among = learn_levels(session, item, 400, None, 2) + learn_levels(session, item, 400, more, 2)
     for few, many in zip(alone, among, strict=True):
         assert np.array_equal(few, many[1:376:3])
         unseen = np.ones(400, bool)
@@ -83,11 +87,15 @@ def test_items_outside_the_rows_get_no_cluster_and_change_nothing() -> None:
         assert (many[unseen] == -1).all()
 
 
-def test_the_seed_changes_the_clusters_and_the_same_seed_does_not() -> None:
+def test_the_seed_is_that_of_the_vectors_and_of_the_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     session, item, _ = planted(8, 40, 1000)
-    first, again, other = (learn_levels(session, item, 320, None, seed) for seed in (1, 1, 2))
-    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not np.array_equal(first[1], other[1])
+    vectors = [item_vectors(session, item, 320, seed) for seed in (1, 1, 2)]
+    assert np.array_equal(vectors[0], vectors[1])
+    assert not np.array_equal(vectors[0], vectors[2])
+    monkeypatch.setattr(learned, "item_vectors", lambda *_: vectors[0])
+    levels = [learn_levels(session, item, 320, None, seed)[1] for seed in (1, 1, 2)]
+    assert np.array_equal(levels[0], levels[1])
+    assert not np.array_equal(levels[0], levels[2])
 
 
 def test_the_number_of_threads_changes_no_byte() -> None:

@@ -156,7 +156,8 @@ def _wait(command: list[str], log: Path, environment: Mapping[str, str], lock: i
     The process is its own group, so that Ctrl-C reaches the runner alone, which then ends the whole group;
     and it holds the read end of a pipe and the folder's lock: see ``benchmark.parent``, ``JobStore.open``.
     """
-    signal.siginterrupt(signal.SIGINT, True)  # after `import polars`, Ctrl-C would no longer end the wait below
+    # Once Polars is imported, Ctrl-C would not end the wait below: its handler has system calls begin anew.
+    signal.siginterrupt(signal.SIGINT, True)
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

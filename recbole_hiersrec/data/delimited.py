@@ -16,6 +16,7 @@ import polars as pl
 
 from recbole_hiersrec.data.content import Content, Faults
 from recbole_hiersrec.data.log import ROW, BadRows, Table
+from recbole_hiersrec.data.quoting import well_quoted
 from recbole_hiersrec.errors import InputError, nearest
 
 SEPARATORS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}
@@ -143,8 +144,10 @@ def _wrong_separator(content: Content, received: str, there: str) -> InputError:
 def _fast(content: Content, layout: Layout) -> pl.DataFrame | None:
     """All columns, named "0", "1", ..., and ROW; None where the result might not be what the file says."""
     quote = layout.quote if layout.quote and content.data.find(layout.quote.encode()) >= 0 else None
-    if _lenient(content, layout.separator, quote):
-        return None
+    if content.data[-1:] == layout.separator.encode():
+        return None  # Polars misses a surplus cell in a last line without a line feed
+    if quote and not well_quoted(content.data, layout.separator, quote):
+        return None  # it is lenient with such files
     width = len(layout.names)
     try:
         frame = pl.read_csv(
@@ -160,31 +163,9 @@ def _fast(content: Content, layout: Layout) -> pl.DataFrame | None:
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None  # it names no row; reading record by record does
     frame = frame.with_row_index(ROW, offset=1 + layout.header)
-    if quote and _any(frame, pl.exclude(ROW).str.contains(quote, literal=True)):
-        return None  # a quote within a cell: doubled, or out of place
-    if not _any(frame, pl.col(str(width - 1)) == ""):
+    if not (frame[str(width - 1)] == "").any():
         return frame  # a short row would end in an empty cell
     return None if quote else _without_blank_lines(content, layout, frame)
-
-
-def _lenient(content: Content, separator: str, quote: str | None) -> bool:
-    """Whether the file has something that Polars is known to take for less or for other than it is.
-
-    It misses a surplus cell, or a quote that never closes, in a last line without a line feed; and it reads
-    malformed cells with two quotes in a row, as ``"" ""``, without complaint.
-    """
-    ends = content.data[-1:] == b"\n"
-    if quote is None:
-        return not ends and content.data[-1:] == separator.encode()
-    return not ends or content.data.find(2 * quote.encode()) >= 0
-
-
-def _any(frame: pl.DataFrame, condition: pl.Expr) -> bool:
-    return (
-        bool(frame.select(condition.any()).select(pl.any_horizontal(pl.all())).item())
-        if len(frame)
-        else False
-    )
 
 
 def _without_blank_lines(content: Content, layout: Layout, frame: pl.DataFrame) -> pl.DataFrame | None:

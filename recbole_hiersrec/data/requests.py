@@ -85,9 +85,8 @@ def from_source(source: Source, raw: Path | None, name: str | None, given: Mappi
     if raw is None and source.locate is not None:
         folder = source.locate()
     elif raw is None:
-        wanted = ", ".join(entry.replace("|", " or ") for entry in source.files)
         raise InputError(
-            f"data set '{source.name}' cannot be downloaded: put {wanted} into one folder and pass it as "
+            f"data set '{source.name}' cannot be downloaded: put {source.wanted} into one folder and pass it as "
             f"--raw FOLDER ({source.obtain})"
         )
     else:

@@ -75,7 +75,6 @@ def _sizes(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _how(source: Source) -> str:
-    files = ", ".join(entry.replace("|", " or ") for entry in source.files)
     levels = " > ".join(source.levels) or "none, they can be learned"
-    text = f"{source.name}: {source.obtain}. Files: {files}. Levels: {levels}. Licence: {source.licence}."
+    text = f"{source.name}: {source.obtain}. Files: {source.wanted}. Levels: {levels}. Licence: {source.licence}."
     return fill(text, WIDTH, subsequent_indent="    ")
