@@ -36,7 +36,12 @@ def prepare(
     levels: Annotated[str, typer.Option(help="Category columns of --items, coarse to fine: a,b,c.")] = "",
     title: Annotated[str | None, typer.Option(help="Title column of --items.")] = None,
     metadata: Annotated[str, typer.Option(help="Further columns of --items: a,b.")] = "",
-    separator: Annotated[str | None, typer.Option(help="Of the text files; default by suffix.")] = None,
+    item_column: Annotated[
+        str | None, typer.Option(help="Item column of --items, if named otherwise than in --events.")
+    ] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="Of the text files: a character, or tab; default by suffix.")
+    ] = None,
     time_unit: Annotated[str, typer.Option(help="auto, s, ms, us or ns.")] = "auto",
     rename: Annotated[
         str | None, typer.Option("--as", help="Name of the prepared data set, if not NAME.")
@@ -98,6 +103,7 @@ def prepare(
 
         files = {"events": events, "items": items, "separator": separator, "time_unit": time_unit}
         columns = {"levels": _names(levels), "title": title, "metadata": _names(metadata)}
+        columns |= {"item_column": item_column}
         log = parse(LogOptions, {**files, **columns, "map": tuple(mapping or ())}, "your log")
         changed = {key: value for key, value in given.items() if value is not None}
         typer.echo(outcome_text(run(request_for(name, raw, log, rename, changed), data_path)))
@@ -120,8 +126,8 @@ def describe(
     """Show statistics, taxonomy and leakage of a data set, and draw lengths, popularity and category sizes."""
     with one_line_errors(debug):
         from recbole_hiersrec.data.describe import describe as measure
-        from recbole_hiersrec.report.description import text
         from recbole_hiersrec.report.data_figures import draw
+        from recbole_hiersrec.report.description import text
 
         found = measure(name, data_path)
         typer.echo(text(found))

@@ -285,12 +285,13 @@ def test_a_column_may_not_have_the_name_of_the_row_numbers(tmp_path: Path) -> No
 
 
 def test_long_cells_are_shortened_in_messages_only(tmp_path: Path) -> None:
-    cell, limit = "x" * 200_000, csv.field_size_limit()  # a cell beyond the limit of the csv module
+    cell = "x" * 200_000
+    before = csv.field_size_limit(1000)  # the csv module's own limit does not matter, and stays as it is
     path = write(tmp_path / "a.csv", f'a,b\n1,"{cell}""y"\n2\n')
     assert rows(path, "b", bad_rows="skip") == [(2, cell + '"y')]
     path = write(tmp_path / "b.csv", f"a,b\n{cell}\n")
     assert len(refused(path, "a")) < 300
-    assert csv.field_size_limit() == limit
+    assert csv.field_size_limit(before) == 1000
 
 
 def test_json_reports_shortened_objects(tmp_path: Path) -> None:
@@ -326,7 +327,7 @@ def test_the_fast_way_and_the_exact_way_read_alike(tmp_path: Path, monkeypatch: 
     pieces = ["a", ",", ",", "\n", "\r\n", '"', '""', '"y"', '"x,\n"', " ", "1,2,3\n", '"4",5,6\n', "7,8\n"]
     path, fast = tmp_path / "a.csv", delimited._fast
     taken = 0
-    for _ in range(1500):
+    for _ in range(800):
         body = "".join(rng.choice(pieces) for _ in range(rng.randint(1, 12)))
         write(path, "a,b,c\n" + body)
         results = []
@@ -339,4 +340,4 @@ def test_the_fast_way_and_the_exact_way_read_alike(tmp_path: Path, monkeypatch: 
                 results.append((str(error), []))
         assert results[0] == results[1], body
         taken += not results[0][1]
-    assert taken > 50  # not all of them were refused
+    assert taken > 25  # not all of them were refused

@@ -184,6 +184,7 @@ def folder_settings(name: str, data_path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     values = read_yaml(path)
+    check_keys(values, str(path))
     return values
 
 

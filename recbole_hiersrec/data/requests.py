@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -31,13 +31,14 @@ class LogOptions(Settings):
     levels: tuple[str, ...] = Field((), description="Category columns of the catalogue, coarse to fine.")
     title: str | None = Field(None, description="Title column of the catalogue.")
     metadata: tuple[str, ...] = Field((), description="Further columns of the catalogue.")
-    separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    item_column: str | None = Field(None, description="Item column of the catalogue, if named otherwise.")
+    separator: str | None = Field(None, description="Of the text files; tab is a tab.")
     time_unit: TimeUnit = "auto"
 
     @model_validator(mode="after")
     def _catalogue_has_columns(self) -> LogOptions:
-        if self.items is None and (self.levels or self.title or self.metadata):
-            raise ValueError("levels, title and metadata are columns of items; items is missing")
+        if self.items is None and (self.levels or self.title or self.metadata or self.item_column):
+            raise ValueError("levels, title, metadata and item_column are columns of items; items is missing")
         if self.items is not None and not (self.levels or self.title or self.metadata):
             raise ValueError("items needs levels, title or metadata: which of its columns to read")
         return self
@@ -64,9 +65,9 @@ def request_for(
                 "--raw is for public data sets, --events for a log of your own; give one of them"
             )
         return from_log(log.events, log, rename or name, given)
-    for option in ("items", "map", "separator"):
+    for option in ("items", "map", "item_column", "separator"):
         if getattr(log, option):
-            raise InputError(f"--{option} belongs to a log of your own; --events FILE is missing")
+            raise InputError(f"--{option.replace('_', '-')} belongs to a log of your own; --events FILE is missing")
     return from_source(find_source(name), raw, rename, given)
 
 
@@ -115,6 +116,7 @@ def from_log(events: Path, log: LogOptions, name: str, given: Mapping[str, Any])
         log.levels,
         title=log.title,
         metadata=log.metadata,
+        item_column=log.item_column,
         separator=log.separator,
         time_unit=log.time_unit,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -103,6 +104,31 @@ class Sessions:
         return Leakage(training, int((self.time[part == TRAIN] > first).sum()))
 
 
+def numbered(values: pl.Series) -> tuple[Codes, pl.Series]:
+    """Number of each value in the sorted list of different values, and that list as text."""
+    if values.is_sorted():  # as sessions often are
+        starts = values.to_frame("x").select((pl.col("x") != pl.col("x").shift()).fill_null(True))
+        first = starts.to_series()
+        codes, different = first.cum_sum().to_numpy() - 1, values.filter(first)
+    else:
+        different = values.unique().sort()
+        codes = _places(values, different)
+    return codes.astype(np.uint32, copy=False), different.cast(pl.String)
+
+
+def _places(values: pl.Series, different: pl.Series) -> NDArray[np.integer[Any]]:
+    """Position of each value in ``different``, which is sorted and holds them all."""
+    if values.dtype == pl.String:
+        return values.cast(pl.Enum(different)).to_physical().to_numpy()
+    lowest, highest = int(different[0]), int(different[-1])
+    if highest - lowest >= 4 * len(values):
+        return np.searchsorted(different.to_numpy(), values.to_numpy())
+    # A table of the whole range is faster than a search.
+    place = np.zeros(highest - lowest + 1, dtype=np.uint32)
+    place[different.to_numpy() - lowest] = np.arange(len(different), dtype=np.uint32)
+    return place[values.to_numpy() - lowest]
+
+
 def read_sessions(
     files: Mapping[str, Path],
     *,
@@ -123,20 +149,18 @@ def read_sessions(
     """
     wanted = [user, item] + ([when] if when else [])
     frame = read_columns(files["inter"], wanted, separator)
-    frame = frame.with_columns(
-        pl.col(user).rank("dense").alias("session"),
-        pl.col(item).rank("dense").alias("code"),
-        *([pl.col(when).str.strip_chars().cast(pl.Float64)] if when else []),
-    )
-    frame = frame.sort(["session", when] if when else ["session"], maintain_order=True)
-    sessions, items = frame[user].unique().sort(), frame[item].unique().sort()
+    if when:
+        frame = frame.with_columns(pl.col(when).str.strip_chars().cast(pl.Float64))
+    frame = frame.sort([user, when] if when else [user], maintain_order=True)
+    session, session_tokens = numbered(frame[user])
+    code, item_tokens = numbered(frame[item])
     return Sessions(
-        session=(frame["session"].to_numpy() - 1).astype(np.uint32),
-        item=(frame["code"].to_numpy() - 1).astype(np.uint32),
+        session=session,
+        item=code,
         time=frame[when].to_numpy() if when else None,
-        session_tokens=sessions,
-        item_tokens=items,
-        part=_parts(files.get("user"), user, sessions, separator),
+        session_tokens=session_tokens,
+        item_tokens=item_tokens,
+        part=_parts(files.get("user"), user, session_tokens, separator),
     )
 
 

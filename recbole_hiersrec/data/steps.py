@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from recbole_hiersrec.data.log import RawLog
 from recbole_hiersrec.data.options import PrepareSettings
-from recbole_hiersrec.data.sessions import Codes, Sessions
+from recbole_hiersrec.data.sessions import Codes, Sessions, numbered
 from recbole_hiersrec.errors import InputError
 
 Mask = NDArray[np.bool_]
@@ -55,8 +54,8 @@ def encode(raw: RawLog) -> Sessions:
 
     Both are numbered in the order of their names, so the order of the sessions in the file changes nothing.
     """
-    session, session_tokens = _codes(raw.clicks["session"])
-    item, item_tokens = _codes(raw.clicks["item"])
+    session, session_tokens = numbered(raw.clicks["session"])
+    item, item_tokens = numbered(raw.clicks["item"])
     time = raw.clicks["time"].to_numpy()
     if not (session[1:] >= session[:-1]).all():
         order = np.argsort(session, kind="stable")
@@ -65,32 +64,6 @@ def encode(raw: RawLog) -> Sessions:
         order = np.lexsort((time, session))  # stable
         session, item, time = session[order], item[order], time[order]
     return Sessions(session, item, None if raw.time == "order" else time, session_tokens, item_tokens)
-
-
-def _codes(values: pl.Series) -> tuple[Codes, pl.Series]:
-    """Number of each value in the sorted list of different values, and that list as text."""
-    if values.is_sorted():  # as sessions often are
-        starts = values.to_frame("x").select((pl.col("x") != pl.col("x").shift()).fill_null(True))
-        first = starts.to_series()
-        codes, different = first.cum_sum().to_numpy() - 1, values.filter(first)
-    else:
-        different = values.unique().sort()
-        codes = _places(values, different)
-    return codes.astype(np.uint32, copy=False), different.cast(pl.String)
-
-
-def _places(values: pl.Series, different: pl.Series) -> NDArray[np.integer[Any]]:
-    """Position of each value in ``different``, which is sorted and holds them all."""
-    if values.dtype == pl.String:
-        return values.cast(pl.Enum(different)).to_physical().to_numpy()
-    lowest, highest = int(different[0]), int(different[-1])
-    if highest - lowest >= 4 * len(values):
-        return np.searchsorted(different.to_numpy(), values.to_numpy())
-    place = np.zeros(
-        highest - lowest + 1, dtype=np.uint32
-    )  # a table of the whole range is faster than a search
-    place[different.to_numpy() - lowest] = np.arange(len(different), dtype=np.uint32)
-    return place[values.to_numpy() - lowest]
 
 
 def count_ties(log: Sessions) -> int | None:

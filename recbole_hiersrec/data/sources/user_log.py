@@ -167,7 +167,7 @@ def _item_column(path: Path, name: str, item_column: str | None, separator: str 
     there = column_names(path, separator=separator)
     if name not in there:
         raise InputError(
-            f"{missing_column(path, name, there)}; say which column holds the items' ids (--item-column COLUMN)"
+            f"{missing_column(path, name, there)}; name the column of the items' ids as in the events"
         )
     return name
 
