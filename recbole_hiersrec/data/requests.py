@@ -67,7 +67,9 @@ def request_for(
         return from_log(log.events, log, rename or name, given)
     for option in ("items", "map", "item_column", "separator"):
         if getattr(log, option):
-            raise InputError(f"--{option.replace('_', '-')} belongs to a log of your own; --events FILE is missing")
+            raise InputError(
+                f"--{option.replace('_', '-')} belongs to a log of your own; --events FILE is missing"
+            )
     return from_source(find_source(name), raw, rename, given)
 
 

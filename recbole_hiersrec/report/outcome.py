@@ -44,7 +44,9 @@ def _counts(manifest: Mapping[str, Any]) -> str:
     rows.append(["left", *_numbers(manifest["result"])])
     for part, found in manifest["parts"].items():
         rows.append([f"  {part}", f"{found['sessions']:,}", "", f"{found['interactions']:,}"])
-    return tabulate(rows, tablefmt="plain", disable_numparse=True, colalign=["left", "right", "right", "right"])
+    return tabulate(
+        rows, tablefmt="plain", disable_numparse=True, colalign=["left", "right", "right", "right"]
+    )
 
 
 def _remarks(manifest: Mapping[str, Any]) -> list[str]:
