@@ -1,8 +1,8 @@
 """The same preparation in plain pandas, as one would write it in a notebook: what the package is compared with.
 
-Clicks -> sorted by session and time -> repeats, rare items and short sessions removed until nothing changes ->
-temporal split by session end, sessions that straddle a cut and items unseen in training dropped -> .inter and .user. The files are byte for byte
-those of ``hiersrec data prepare``; a test holds that.
+Clicks -> sorted by session and time -> repeats, rare items and short sessions removed until nothing changes -> temporal
+split by session end; sessions that straddle a cut, and items unseen in training, dropped -> .inter and .user. The rows
+are those of ``hiersrec data prepare``; a test holds that.
 """
 
 from __future__ import annotations

@@ -204,7 +204,10 @@ def _divided(value: pl.Expr, divisor: float) -> pl.Expr:
 
 
 def _dates(text: pl.Series, wanted: pl.Series) -> pl.Series:
-    """Unix seconds of ISO 8601 text, at least where ``wanted`` is true; the usual way to write it first, which needs less time and memory."""
+    """Unix seconds of ISO 8601 text, at least where ``wanted`` is true.
+
+    The usual way to write it is tried first, which needs less time and memory.
+    """
     stamp = pl.col("text").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", strict=False)
     frame = text.alias("text").to_frame()
     usual = frame.select(_divided(stamp.dt.epoch("us"), 1e6)).to_series()

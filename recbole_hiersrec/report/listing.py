@@ -16,7 +16,7 @@ WIDTH = 100
 
 
 def listing(data_path: Path) -> str:
-    """Two parts: a table of all data sets, public and prepared; and for the public ones licence and where to get them."""
+    """A table of all data sets, public and prepared; then how to get the public ones, their levels and licences."""
     from tabulate import tabulate
 
     prepared = _prepared(data_path)
@@ -34,8 +34,8 @@ def listing(data_path: Path) -> str:
 
 def _legend(data_path: Path) -> str:
     return fill(
-        f"Sizes: as published, or as prepared where the state is ready (in {data_path}/). shipped: a Python package has "
-        "the files, no --raw is needed. Then: hiersrec data prepare NAME [--raw FOLDER]",
+        f"Sizes: as published, or as prepared where the state is ready (in {data_path}/). shipped: a Python "
+        "package has the files, no --raw is needed. Then: hiersrec data prepare NAME [--raw FOLDER]",
         WIDTH,
     )
 
