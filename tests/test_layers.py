@@ -16,6 +16,7 @@ ORDER = (
     "reading",
     "settings",
     "keys",
+    "clustering",
     "data.files",
     "data.parts",
     "data.taxonomy",
@@ -74,8 +75,9 @@ RECBOLE = (
     "benchmark.job",
 )
 HEAVY = (
-    "compat",
+    "clustering",
     "data.learned",
+    "compat",
     "data.dataset",
     "model",
     "retrieval.base",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from recbole_hiersrec.clustering import k_means, positions_by_value
 from recbole_hiersrec.data.sessions import Codes
 from recbole_hiersrec.data.taxonomy import IntArray
 
@@ -26,7 +27,6 @@ WINDOW = 3
 WIDTH = 64
 """Dimensions of an item vector, at most."""
 
-_ITERATIONS = 10  # of k-means
 _POWER_ITERATIONS = 4  # of the randomised SVD
 
 Vectors = NDArray[np.float32]
@@ -123,10 +123,9 @@ def positive_pmi(counts: csr_matrix) -> csr_matrix:
 
 def _cut(vectors: Vectors, groups: IntArray, branching: float, seed: int) -> IntArray:
     """Cut every group of m items into at most ceil(m / branching) clusters, numbered through."""
-    order = np.argsort(groups, kind="stable")
     labels = np.empty(len(groups), dtype=np.int64)
     n_clusters = 0
-    for group in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+    for group in positions_by_value(groups):
         labels[group] = n_clusters + _k_means(vectors[group], int(np.ceil(len(group) / branching)), seed)
         n_clusters = int(labels[group].max()) + 1
     return labels
@@ -134,15 +133,9 @@ def _cut(vectors: Vectors, groups: IntArray, branching: float, seed: int) -> Int
 
 def _k_means(vectors: Vectors, n_clusters: int, seed: int) -> IntArray:
     """Cluster of each row, 0.. without gaps; fewer clusters than asked for where rows are equal."""
-    import faiss
-
     if n_clusters <= 1:
         return np.zeros(len(vectors), dtype=np.int64)
-    kmeans = faiss.Kmeans(
-        vectors.shape[1], n_clusters, niter=_ITERATIONS, seed=seed, min_points_per_centroid=1
-    )
-    kmeans.train(vectors)
-    nearest = kmeans.index.search(vectors, 1)[1][:, 0]
+    nearest = k_means(vectors, n_clusters, seed)
     return np.unique(nearest, return_inverse=True)[1].astype(np.int64)
 
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 from torch import Tensor
 
+from recbole_hiersrec.clustering import k_means, positions_by_value
 from recbole_hiersrec.errors import InputError
 
-_ITERATIONS = 10  # of k-means
 _DEPTH = 6  # k-means splits in a row; what is too large even then (identical vectors, say) is cut evenly
 
 
@@ -64,7 +63,9 @@ def build_lists(item_vectors: Tensor, categories: np.ndarray | None, cap: int, s
     """
     vectors = np.ascontiguousarray(item_vectors.detach().cpu().numpy()[1:], dtype=np.float32)
     _check(vectors, categories, cap)
-    groups = [np.arange(len(vectors))] if categories is None else _by_value(np.asarray(categories)[1:])
+    groups = (
+        [np.arange(len(vectors))] if categories is None else positions_by_value(np.asarray(categories)[1:])
+    )
     # FAISS ends the process where a squared distance overflows; the scale of all vectors changes no cell.
     scaled = vectors / max(float(np.abs(vectors).max()), float(np.finfo(np.float32).tiny))
     lists = [part for group in groups for part in _split(group, scaled, cap, seed)]
@@ -89,12 +90,6 @@ def _check(vectors: np.ndarray, categories: np.ndarray | None, cap: int) -> None
         raise InputError(f"categories: received {len(categories)}, allowed: {len(vectors) + 1}, PAD included")
 
 
-def _by_value(labels: np.ndarray) -> list[np.ndarray]:
-    """Positions of each distinct label, ascending."""
-    order = np.argsort(labels, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
-
-
 def _split(group: np.ndarray, vectors: np.ndarray, cap: int, seed: int) -> list[np.ndarray]:
     """Cut the positions ``group`` [n] into parts of at most ``cap``, none of them needlessly small."""
     if len(group) <= cap:
@@ -111,10 +106,8 @@ def _cells(group: np.ndarray, vectors: np.ndarray, cap: int, seed: int, depth: i
     if depth == 0:
         return _equal_parts(group, vectors, cap)
     n_cells = -(-len(group) // cap)
-    kmeans = faiss.Kmeans(vectors.shape[1], n_cells, niter=_ITERATIONS, seed=seed, min_points_per_centroid=1)
-    kmeans.train(vectors[group])
-    labels = kmeans.index.search(vectors[group], 1)[1][:, 0]
-    parts = [group[part] for part in _by_value(labels)]
+    labels = k_means(vectors[group], n_cells, seed)
+    parts = [group[part] for part in positions_by_value(labels)]
     return [cell for part in parts for cell in _cells(part, vectors, cap, seed, depth - 1)]
 
 
