@@ -197,7 +197,11 @@ def test_parts_of_leave_one_out_are_recboles(log: Log) -> None:
     assert found == [Counter(log.names.index(name) for name, _, _ in rows) for rows in wanted]
 
 
-cells = st.one_of(st.sampled_from([*HARD, '"', '"quoted"', 'a\t"b', "two\nlines", "\r", "", "NA"]), st.text())
+cells = st.one_of(
+    st.sampled_from(['"', '"quoted"', ' "a', '\r"x', 'a\t"b', "two\nlines", "", "NA", "\0"]),
+    st.sampled_from(HARD),
+    st.text(),
+)
 
 
 @settings(max_examples=60, deadline=None)
