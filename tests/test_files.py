@@ -55,6 +55,9 @@ def test_missing_values_are_those_of_pandas() -> None:
     [
         ("u1\tNA\t5", "line 74: item_id is 'NA', which RecBole reads as missing; rename it"),
         ("null\ti1\t5", "line 74: user_id is 'null'"),
+        ('"u1"\ti1\t5', "line 74: user_id is '\"u1\"', which RecBole reads otherwise; allowed: no quote at"),
+        ("u1\ti\r1\t5", r"line 74: item_id is 'i\\r1', which RecBole reads otherwise"),
+        ("u1\ti1\0x\t5", r"line 74: item_id is 'i1\\x00x', which RecBole reads otherwise"),
         ("u1\t\t5", "line 74: item_id is ''"),
         ("u1\ti1", "line 74: 2 cells, the header has 3"),
         ("u1\ti1\t", "line 74: timestamp is ''; allowed: a number"),

@@ -8,6 +8,7 @@ Format: https://recbole.io/docs/user_guide/data/atomic_files.html
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ MISSING = frozenset(
     | {"NA", "NULL", "NaN", "None", "n/a", "nan", "null"}
 )
 """What pandas.read_csv takes for a missing value (its documentation of na_values)."""
+MISREAD = r'^"|[\r\x00]'
+"""In a token: pandas.read_csv takes it for a quoted cell or a line break, or pandas.factorize for the token's end."""
 PACKAGED = (
     "ml-100k"  # RecBole reads this name from its own folder and ignores data_path (configurator.py:381)
 )
@@ -150,8 +153,8 @@ def check_interactions(
 
     Raises:
         InputError: a column is missing, a cell is empty, a token would be read as missing (pandas takes "NA" and
-            "null" for that, and RecBole then drops the row), a time is not a number, or no session has the
-            interactions that the split needs (see :data:`SHORTEST`).
+            "null" for that, and RecBole then drops the row) or as another one (see :data:`MISREAD`), a time is not a
+            number, or no session has the interactions that the split needs (see :data:`SHORTEST`).
     """
     import polars as pl
 
@@ -159,13 +162,20 @@ def check_interactions(
     missing = list(MISSING)
     time = pl.col(when).str.strip_chars().cast(pl.Float64, strict=False)  # pandas strips them too
     no_number = ~time.is_finite().fill_null(False)
-    wrong = frame.filter(pl.col(user).is_in(missing) | pl.col(item).is_in(missing) | no_number)
+    tokens = pl.col(user, item)
+    misread = pl.any_horizontal(tokens.is_in(missing) | tokens.str.contains(MISREAD))
+    wrong = frame.filter(misread | no_number)
     for row in wrong.head(1).iter_rows(named=True):
         where = f"{path}, line {row[LINE]}"
         for field in (user, item):
             if row[field] in MISSING:
                 raise InputError(
                     f"{where}: {field} is {row[field]!r}, which RecBole reads as missing; rename it"
+                )
+            if re.search(MISREAD, row[field]):
+                raise InputError(
+                    f"{where}: {field} is {row[field]!r}, which RecBole reads otherwise; "
+                    "allowed: no quote at the start, no carriage return, no NUL"
                 )
         raise InputError(f"{where}: {when} is {row[when]!r}; allowed: a number")
     shortest = SHORTEST[split]
