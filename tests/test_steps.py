@@ -15,14 +15,13 @@ from recbole_hiersrec.data.log import RawLog
 from recbole_hiersrec.data.options import PrepareSettings
 from recbole_hiersrec.data.steps import (
     Count,
+    Rest,
+    Size,
     apply_filters,
-    collapse_repeats,
     count_ties,
     cut_at_gaps,
     encode,
     keep_last,
-    remove_rare_items,
-    remove_short_sessions,
 )
 from recbole_hiersrec.errors import InputError
 
@@ -67,18 +66,22 @@ def test_a_pause_begins_a_new_session() -> None:
 
 
 def test_repeats_are_collapsed_to_their_first_click() -> None:
-    log = collapse_repeats(sessions_of(words("aabba", "a", "ab")))
+    rest = Rest(sessions_of(words("aabba", "a", "ab")))
+    rest.collapse_repeats()
+    log = rest.sessions()
     assert compact(log) == {"s0": "aba", "s1": "a", "s2": "ab"}
     assert [time for _, _, time in rows_of(log)] == [0.0, 2.0, 4.0, 5.0, 6.0, 7.0]
 
 
 def test_rare_items_and_short_sessions_go() -> None:
-    log = sessions_of(words("abc", "ab", "c", "d"))
-    assert compact(remove_rare_items(log, 2)) == {"s0": "abc", "s1": "ab", "s2": "c"}
-    short = remove_short_sessions(log, 2)
-    assert compact(short) == {"s0": "abc", "s1": "ab"}
-    assert short.item_tokens.to_list() == ["a", "b", "c"]
-    assert (short.n_sessions, short.n_items) == (2, 3)
+    rest = Rest(sessions_of(words("abc", "ab", "c", "d")))
+    rest.remove_rare_items(2)
+    assert compact(rest.sessions()) == {"s0": "abc", "s1": "ab", "s2": "c"}
+    rest.remove_short_sessions(2)
+    left = rest.sessions()
+    assert compact(left) == {"s0": "abc", "s1": "ab"}
+    assert left.item_tokens.to_list() == ["a", "b", "c"]
+    assert rest.size() == Size(left.n_sessions, left.n_items, 5) == Size(2, 3, 5)
 
 
 def test_truncation_keeps_the_last_clicks() -> None:

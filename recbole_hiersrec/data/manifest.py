@@ -58,11 +58,14 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}; delete the folder and prepare it again") from None
+        raise InputError(
+            f"{path}: cannot be read: {error}; if hiersrec made this folder, delete it and prepare it again"
+        ) from None
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
         received = values.get("schema") if isinstance(values, dict) else type(values).__name__
         raise InputError(
-            f"{path}: schema {received!r}; allowed: {SCHEMA}; delete the folder and prepare it again"
+            f"{path}: schema {received!r}; allowed: {SCHEMA}; if hiersrec made this folder, delete it and prepare "
+            "it again"
         )
     return values
 

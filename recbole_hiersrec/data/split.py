@@ -20,10 +20,9 @@ from recbole_hiersrec.data.sessions import Sessions
 from recbole_hiersrec.data.steps import (
     Count,
     Mask,
+    Rest,
     account,
-    collapse_repeats,
     keep_rows,
-    remove_short_sessions,
     size,
 )
 from recbole_hiersrec.errors import InputError
@@ -118,9 +117,11 @@ def _drop_unseen(log: Sessions, settings: PrepareSettings, counts: list[Count]) 
     in_training = log.part_of_rows() == TRAIN
     seen = np.zeros(log.n_items, dtype=bool)
     seen[log.item[in_training]] = True
-    result = keep_rows(log, in_training | seen[log.item])
+    rest = Rest(log)
+    rest.remove(np.flatnonzero(~(in_training | seen[log.item])))
     if settings.collapse_repeats:
-        result = collapse_repeats(result)
-    result = remove_short_sessions(result, settings.shortest)
+        rest.collapse_repeats()
+    rest.remove_short_sessions(settings.shortest)
+    result = rest.sessions()
     counts.append(Count("unseen", size(log), size(result)))
     return result

@@ -18,7 +18,7 @@ from recbole_hiersrec.data.sessions import Codes, Sessions, numbered
 from recbole_hiersrec.errors import InputError
 
 Mask = NDArray[np.bool_]
-Filter = Callable[[Sessions], Sessions]
+Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,62 @@ def apply_filters(log: Sessions, settings: PrepareSettings, counts: list[Count])
         InputError: nothing is left; the message says which filter removed how much.
     """
     if settings.gap_minutes is not None:
-        log = _counted("gap_minutes", lambda x: cut_at_gaps(x, settings.gap_minutes or 0), log, counts)
+        before, log = size(log), cut_at_gaps(log, settings.gap_minutes)
+        counts.append(Count("gap_minutes", before, size(log)))
     log = until_stable(log, settings, counts)
     if settings.last is not None:
-        log = _counted("last", lambda x: keep_last(x, settings.last or 0), log, counts)
+        before, log = size(log), keep_last(log, settings.last)
+        counts.append(Count("last", before, size(log)))
     return log
+
+
+class Rest:
+    """The rows of a log that are left while filters remove some, with their number in each session and of each item.
+
+    Filters run many times until nothing changes; nothing is copied or renumbered before :meth:`sessions`.
+
+    Args:
+        log: all rows.
+    """
+
+    def __init__(self, log: Sessions) -> None:
+        self._log = log
+        self._left = np.ones(len(log.item), dtype=bool)
+        self._in_session = log.lengths()  # [S]
+        self._of_item = np.bincount(log.item, minlength=log.n_items)  # [N]
+
+    def size(self) -> Size:
+        """Sessions, items and interactions that are left."""
+        sessions, items = np.count_nonzero(self._in_session), np.count_nonzero(self._of_item)
+        return Size(int(sessions), int(items), int(self._in_session.sum()))
+
+    def sessions(self) -> Sessions:
+        """What is left, as a log of its own."""
+        return keep_rows(self._log, self._left)
+
+    def remove(self, rows: Rows) -> None:
+        """Remove rows, given by their positions in the log."""
+        self._left[rows] = False
+        self._in_session -= np.bincount(self._log.session[rows], minlength=self._log.n_sessions)
+        self._of_item -= np.bincount(self._log.item[rows], minlength=self._log.n_items)
+
+    def collapse_repeats(self) -> None:
+        """Keep the first of several clicks on the same item that follow each other in a session."""
+        rows = np.flatnonzero(self._left)
+        session, item = self._log.session[rows], self._log.item[rows]
+        self.remove(rows[1:][(session[1:] == session[:-1]) & (item[1:] == item[:-1])])
+
+    def remove_rare_items(self, least: int) -> None:
+        """Remove the clicks on items that have fewer than ``least``."""
+        rare = (self._of_item > 0) & (self._of_item < least)
+        if rare.any():
+            self.remove(np.flatnonzero(self._left & rare[self._log.item]))
+
+    def remove_short_sessions(self, least: int) -> None:
+        """Remove the sessions of fewer than ``least`` clicks."""
+        short = (self._in_session > 0) & (self._in_session < least)
+        if short.any():
+            self.remove(np.flatnonzero(self._left & short[self._log.session]))
 
 
 def until_stable(log: Sessions, settings: PrepareSettings, counts: list[Count]) -> Sessions:
@@ -97,32 +148,33 @@ def until_stable(log: Sessions, settings: PrepareSettings, counts: list[Count]) 
 
     They go together because each undoes the others: without an item in between, two clicks become a repeat.
     """
-    filters: dict[str, Filter] = {
-        "item_core": lambda x: remove_rare_items(x, settings.item_core),
-        "min_length": lambda x: remove_short_sessions(x, settings.shortest),
+    rest = Rest(log)
+    filters: dict[str, Callable[[], None]] = {
+        "item_core": lambda: rest.remove_rare_items(settings.item_core),
+        "min_length": lambda: rest.remove_short_sessions(settings.shortest),
     }
     if settings.collapse_repeats:
-        filters = {"collapse_repeats": collapse_repeats, **filters}
-    first, rows = True, -1
-    while rows != len(log.item):
-        rows = len(log.item)
+        filters = {"collapse_repeats": rest.collapse_repeats, **filters}
+    before = rest.size()
+    first, changed = True, True
+    while changed:
+        changed = False
         for name, filter_ in filters.items():
-            log = _counted(name, filter_, log, counts, quiet=not first)
+            filter_()
+            entry = Count(name, before, rest.size())
+            if first or entry.before != entry.after:
+                _note(entry, counts)
+            changed |= entry.before != entry.after
+            before = entry.after
         first = False
-    return log
+    return rest.sessions()
 
 
-def _counted(
-    name: str, filter_: Filter, log: Sessions, counts: list[Count], *, quiet: bool = False
-) -> Sessions:
-    """Apply a filter and note its effect; ``quiet`` notes nothing where there was none."""
-    result = filter_(log)
-    entry = Count(name, size(log), size(result))
-    if not quiet or entry.before != entry.after:
-        counts.append(entry)
-    if not len(result.item):
+def _note(count: Count, counts: list[Count]) -> None:
+    """Note what a filter did, and stop if nothing is left."""
+    counts.append(count)
+    if not count.after.interactions:
         raise InputError(f"nothing is left after filtering; {account(counts)}")
-    return result
 
 
 def account(counts: list[Count]) -> str:
@@ -150,23 +202,6 @@ def cut_at_gaps(log: Sessions, minutes: float) -> Sessions:
     names = pl.DataFrame({"name": log.session_tokens.gather(owner), "number": number})
     tokens = names.select(pl.format("{}.{}", "name", "number")).to_series()
     return replace(log, session=session, session_tokens=tokens)
-
-
-def collapse_repeats(log: Sessions) -> Sessions:
-    """Keep the first of several clicks on the same item that follow each other in a session."""
-    keep = np.ones(len(log.item), dtype=bool)
-    keep[1:] = (log.session[1:] != log.session[:-1]) | (log.item[1:] != log.item[:-1])
-    return keep_rows(log, keep)
-
-
-def remove_rare_items(log: Sessions, least: int) -> Sessions:
-    """Remove the clicks on items that have fewer than ``least``."""
-    return keep_rows(log, (np.bincount(log.item, minlength=log.n_items) >= least)[log.item])
-
-
-def remove_short_sessions(log: Sessions, least: int) -> Sessions:
-    """Remove the sessions of fewer than ``least`` clicks."""
-    return keep_rows(log, (log.lengths() >= least)[log.session])
 
 
 def keep_last(log: Sessions, most: int) -> Sessions:
