@@ -72,7 +72,7 @@ def replace_folder(new: Path, target: Path) -> None:
         raise
     _sync_folder(target.parent)
     if backup.exists():
-        shutil.rmtree(backup)
+        _remove(backup, f"{target} is complete and in place")
 
 
 def recover_folder(target: Path) -> None:
@@ -81,7 +81,17 @@ def recover_folder(target: Path) -> None:
     if backup.exists() and not target.exists():
         os.rename(backup, target)
     elif backup.exists():
+        _remove(backup, f"{target} is complete")
+
+
+def _remove(backup: Path, state: str) -> None:
+    try:
         shutil.rmtree(backup)
+    except OSError as error:
+        raise InputError(
+            f"{state}, but the older one cannot be removed: {error.filename or backup}: {error.strerror}; "
+            f"remove {backup} by hand"
+        ) from error
 
 
 @contextmanager
@@ -92,8 +102,15 @@ def locked(path: Path, patience: float, message: str) -> Iterator[int]:
         path: created where it is missing; it stays.
         patience: seconds to wait for another holder.
         message: of the :class:`InputError` when the other one does not let go.
+
+    Raises:
+        InputError: another holder keeps it, or the file cannot be written.
     """
-    with path.open("w") as lock:
+    try:
+        lock = path.open("w")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+    with lock:
         give_up = time.monotonic() + patience
         while True:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -58,7 +59,9 @@ def prepare(
     train_fraction: Annotated[
         str | None, typer.Option(help="Most recent share of training, as 1/64.")
     ] = None,
-    gap_minutes: Annotated[float | None, typer.Option(help="A longer pause begins a new session.")] = None,
+    gap_minutes: Annotated[
+        float | None, typer.Option(help="A longer pause begins a new session; 0: none.")
+    ] = None,
     collapse_repeats: Annotated[
         bool | None,
         typer.Option("--collapse-repeats/--keep-repeats", help="Clicks on the same item in a row."),
@@ -106,7 +109,7 @@ def prepare(
         columns |= {"item_column": item_column}
         log = parse(LogOptions, {**files, **columns, "map": tuple(mapping or ())}, "your log")
         changed = {key: value for key, value in given.items() if value is not None}
-        typer.echo(outcome_text(run(request_for(name, raw, log, rename, changed), data_path)))
+        typer.echo(outcome_text(run(request_for(name, raw, log, rename, changed), data_path), data_path))
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -158,9 +161,11 @@ def generate(
         given = assignments(settings or (), "--set")
         sizes = assignments([f"level_sizes=[{level_sizes}]"], "--level-sizes")
         own = {"clicks": clicks, "items": items, "seed": seed, **sizes}
-        events, catalogue = write_generated(folder, parse(GeneratorSettings, {**own, **given}, "generator"))
-        levels = ",".join(f"level_{number}" for number in range(1, len(sizes["level_sizes"]) + 1))
+        wanted = parse(GeneratorSettings, {**own, **given}, "generator")
+        events, catalogue = write_generated(folder, wanted)
+        levels = ",".join(f"level_{number}" for number in range(1, len(wanted.level_sizes) + 1))
         typer.echo(
-            f"{events}\n{catalogue}\nnext: hiersrec data prepare NAME --events {events} --items {catalogue} "
+            f"{events}\n{catalogue}\nnext: hiersrec data prepare NAME "
+            f"--events {quote(str(events))} --items {quote(str(catalogue))} "
             f"--map session=session --map item=item --map time=time --levels {levels} --title title"
         )

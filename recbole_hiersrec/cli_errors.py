@@ -15,7 +15,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 
 @contextmanager
-def one_line_errors(debug: bool, kept: str = "nothing was changed") -> Iterator[None]:
+def one_line_errors(
+    debug: bool, kept: str = "every data set is whole, as it was before or new"
+) -> Iterator[None]:
     """Turn what a user can act on into one line and an exit status."""
     try:
         yield
@@ -23,6 +25,11 @@ def one_line_errors(debug: bool, kept: str = "nothing was changed") -> Iterator[
         if debug:
             traceback.print_exc()
         typer.echo(f"hiersrec: error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(2) from None
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        typer.echo(f"hiersrec: error: {error.filename or 'output'}: {error.strerror or error}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         if debug:

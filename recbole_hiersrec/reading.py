@@ -51,7 +51,7 @@ def parse(cls: type[S], values: Any, where: str) -> S:
         where: named in the message, for instance the path of the file.
     """
     if not isinstance(values, Mapping):
-        raise InputError(f"{where}: expected settings as 'key: value', received {_short(values)}")
+        raise InputError(f"{where}: expected settings as 'key: value', received {short(values)}")
     try:
         return cls.model_validate(dict(values))
     except ValidationError as error:
@@ -76,7 +76,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise InputError(f"{path}{place}: not YAML: {problem}") from None
     if not isinstance(values, dict):
-        raise InputError(f"{path}: expected settings as 'key: value', received {_short(values)}")
+        raise InputError(f"{path}: expected settings as 'key: value', received {short(values)}")
     return values
 
 
@@ -98,7 +98,8 @@ def assignments(entries: Iterable[str], where: str) -> dict[str, Any]:
     return found
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value as messages show it: its repr, cut to 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -120,7 +121,7 @@ def _first_line(error: ValidationError, cls: type[Settings]) -> str:
     hint = ""
     if fault["type"] == "literal_error":
         hint = nearest(str(fault["input"]), re.findall(r"'([^']+)'", str(fault["ctx"]["expected"])))
-    return f"{path}: {message[0].lower() + message[1:]}; received {_short(fault['input'])}{hint}"
+    return f"{path}: {message[0].lower() + message[1:]}; received {short(fault['input'])}{hint}"
 
 
 def _in_yaml_words(message: str) -> str:

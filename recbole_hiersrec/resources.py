@@ -8,6 +8,8 @@ from pathlib import Path
 FIGURES = "figures"
 """Folder beside a data set's files that `hiersrec data describe` draws into."""
 
+FIGURE_NAMES = ("lengths.png", "popularity.png", "categories.png")
+
 _PACKAGE = Path(__file__).resolve().parent
 
 

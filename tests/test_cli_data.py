@@ -131,9 +131,13 @@ def test_what_cannot_be_downloaded_says_which_files_to_put_where(tmp_path: Path)
         (("prepare", "ml-100k", "--item-core", "0"), "item_core: input should be greater than or equal to 1"),
         (
             ("prepare", "ml-100k", "--as", "a/b"),
-            "name of the data set: received 'a/b'; allowed: letters, digits",
+            "name of the data set: received 'a/b'; allowed: at most 100 letters, digits",
         ),
         (("prepare", "ml-100k", "--as", "ml-100k"), "RecBole reads its own copy under this name"),
+        (("prepare", "ml-100k", "--as", "a" * 101), "allowed: at most 100 letters, digits"),
+        (("prepare", "ml-100k", "--as", "a\n"), "allowed: at most 100 letters, digits"),
+        (("prepare", "ml-100k", "--time-unit", "ms"), "--time-unit belongs to a log of your own"),
+        (("prepare", "globo", "--events", "x.csv"), "name 'globo' is a public data set's; choose another"),
         (("describe", "nothing"), "unknown data set 'nothing'"),
         (("generate", "x", "--set", "repaet=0.1"), "unknown key 'repaet'; did you mean 'repeat'?"),
         (("generate", "x", "--set", "repeat"), "--set: received 'repeat'; allowed: KEY=VALUE"),
@@ -180,6 +184,23 @@ def test_faults_of_files_are_one_line(shop: Path) -> None:
         "prepare", "x", "--events", shop / "clicks.csv", "--map", "session=visit_id", "--map", "item=skuu"
     )
     assert "nothing is left after filtering; of 40 interactions" in fails(*own(shop, "--min-length", "9"))
+
+
+def test_list_goes_on_where_a_manifest_is_damaged(shop: Path) -> None:
+    run(*own(shop))
+    (shop / "d" / "foreign").mkdir()
+    (shop / "d" / "foreign" / "manifest.json").write_text('{"hello": 1}')
+    (shop / "d" / "half").mkdir()
+    (shop / "d" / "half" / "manifest.json").write_text('{"schema": 1}')
+    shown = run("list", "--data-path", shop / "d").stdout
+    assert shown.count("not read: manifest.json is damaged or not hiersrec's") == 2
+    assert "my-shop" in shown
+
+
+def test_generate_replaces_no_file(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("mine")
+    assert f"{tmp_path / 'items.csv'} exists" in fails("generate", tmp_path, "--clicks", "10")
+    assert (tmp_path / "items.csv").read_text() == "mine"
 
 
 def test_generated_logs_are_prepared_like_any_other(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from recbole_hiersrec.data.taxonomy import Taxonomy
 from recbole_hiersrec.errors import InputError
 
 SMALL = {"item_core": 1, "valid": "0.2", "test": "0.2"}
+LEAVE_ONE_OUT = {"item_core": 1, "split": "leave-one-out"}
 ITEMS = pl.DataFrame(
     {
         "item": ["a", "b", "c", "z"],
@@ -41,7 +43,8 @@ LOG = words("abca", "bcab", "cab", "abd", "bca")
 
 def made(tmp_path: Path, rows: Any = LOG, raw: dict[str, Any] | None = None, **settings: Any) -> Outcome:
     log = raw_log(rows, **(SIDE if raw is None else raw))
-    return prepare(request(log, tmp_path, **{**SMALL, **settings}), tmp_path / "dataset")
+    base = LEAVE_ONE_OUT if settings.get("split") == "leave-one-out" else SMALL
+    return prepare(request(log, tmp_path, **{**base, **settings}), tmp_path / "dataset")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -105,15 +108,13 @@ def test_the_same_again_does_nothing_and_elsewhere_gives_the_same_bytes(tmp_path
     assert contents(made(other).folder) == contents(first.folder)
 
 
-@pytest.mark.parametrize("what", ["settings", "input", "an output is gone", "an output was changed"])
+@pytest.mark.parametrize("what", ["settings", "input", "an output is gone"])
 def test_whatever_changed_prepares_anew(tmp_path: Path, what: str) -> None:
     folder = made(tmp_path).folder
     if what == "input":
         (tmp_path / "shop.source").write_text("changed")
     elif what == "an output is gone":
         (folder / "shop.item").unlink()
-    elif what == "an output was changed":
-        (folder / "shop.inter").write_text("changed")
     change = {"item_core": 2} if what == "settings" else {}
     assert made(tmp_path, **change).changed
     assert not made(tmp_path, **change).changed
@@ -122,7 +123,7 @@ def test_whatever_changed_prepares_anew(tmp_path: Path, what: str) -> None:
 @pytest.mark.parametrize(
     ("change", "differs"),
     [
-        ({"split": "leave-one-out", "min_length": 3}, "shop.user"),
+        ({"split": "leave-one-out"}, "shop.user"),
         ({"valid": "0.4"}, "shop.user"),
         ({"test": "0.4"}, "shop.user"),
         ({"train_fraction": "1/3"}, "shop.inter"),
@@ -215,10 +216,57 @@ def test_what_others_put_there_is_not_replaced(tmp_path: Path) -> None:
     ):
         made(tmp_path, min_length=3)
     (folder / "notes.txt").unlink()
+    (folder / "figures").mkdir()
+    (folder / "figures" / "lengths.png").touch()  # describe draws this one
+    (folder / "figures" / "mine.png").touch()
+    with pytest.raises(InputError, match=r"did not write: figures/mine\.png"):
+        made(tmp_path, min_length=3)
+    (folder / "figures" / "mine.png").unlink()
+    (folder / "shop.yaml").write_text("category_fields: [class]\n")
+    with pytest.raises(InputError, match=r"were changed since hiersrec wrote them: shop\.yaml; delete them"):
+        made(tmp_path)
+    (folder / "shop.yaml").unlink()
+    assert made(tmp_path).changed
     (folder / "manifest.json").unlink()
     with pytest.raises(InputError, match=r"exists and has no manifest\.json, so it was not made by hiersrec"):
         made(tmp_path)
     assert (folder / "shop.inter").is_file()
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "read-only"])
+def test_a_place_that_cannot_be_replaced_is_left_alone(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made(tmp_path).folder
+    if kind == "link":
+        folder.rename(tmp_path / "elsewhere")
+        folder.symlink_to(tmp_path / "elsewhere")
+        message = "is a symbolic link; name the folder it points to"
+    elif kind == "file":
+        folder.rename(tmp_path / "elsewhere")
+        folder.write_text("mine")
+        message = "is a file; move it, or choose another name with --as"
+    else:
+        monkeypatch.setattr(os, "access", lambda path, mode: path != folder)  # root may write everywhere
+        message = "may not be written; change its permissions"
+    with pytest.raises(InputError, match=message):
+        made(tmp_path, min_length=3)
+    assert folder.is_symlink() == (kind == "link")
+    assert kind != "file" or folder.read_text() == "mine"
+    assert not list((tmp_path / "dataset").glob(".old-*"))
+
+
+def test_the_temporary_folder_of_another_name_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "dataset" / ".tmp-shop-2~abc").mkdir(parents=True)
+    (tmp_path / "dataset" / ".tmp-shop~abc").mkdir()
+    made(tmp_path)
+    assert [path.name for path in (tmp_path / "dataset").glob(".tmp-*")] == [".tmp-shop-2~abc"]
+
+
+def test_leave_one_out_needs_something_to_validate(tmp_path: Path) -> None:
+    message = "leave-one-out needs sessions of 4 or more interactions; the longest has 3"
+    with pytest.raises(InputError, match=message):
+        made(tmp_path, words("abc", "bca", "cab"), split="leave-one-out", min_length=3)
 
 
 def test_the_name_recbole_keeps_for_itself(tmp_path: Path) -> None:

@@ -114,6 +114,39 @@ def test_no_stamps_no_temporal_split() -> None:
         temporal_split(log, PrepareSettings(), [])
 
 
+def test_training_stays_as_it_was_when_later_parts_lose_clicks() -> None:
+    rows = words("abc", "abc", "ab", "abc", "axbc", "xc", "cba", "abx")
+    log, _ = split(rows, valid="0.25", test="0.25", min_length=2)
+    assert compact(log) == {
+        "s0": "abc", "s1": "abc", "s2": "ab", "s3": "abc", "s4": "abc", "s6": "cba", "s7": "ab",
+    }  # fmt: skip
+
+
+def test_nothing_left_to_train_on_is_said_before_a_share_of_it_is_taken() -> None:
+    with pytest.raises(InputError, match="no session is left for train with valid 40d"):
+        split(words(*["ab"] * 6), valid="40d", train_fraction="1/2")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"last": 3, "min_length": 4}, r"last must be at least min_length \(4\); received 3"),
+        ({"last": 3, "split": "leave-one-out"}, r"last must be at least min_length \(4\); received 3"),
+        (
+            {"split": "leave-one-out", "test": "0.2"},
+            "test needs split temporal; received 0.2 for leave-one-out",
+        ),
+        (
+            {"train_fraction": "2"},
+            "received '2'; allowed: a fraction as 0.25 or 1/64, more than 0 and at most 1",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PrepareSettings(**settings)
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from("pqrstuvw"), st.sampled_from("abcd"), st.integers(0, 50).map(float)),

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import polars as pl
 
-from recbole_hiersrec.data.log import REJECTED, BadRows
+from recbole_hiersrec.data.log import REJECTED, BadRows, short
 from recbole_hiersrec.errors import InputError
 
 BOM = b"\xef\xbb\xbf"
-_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,8 @@ def open_content(path: Path) -> Content:
     """Open a raw file, and decompress it if it is gzip (by its first bytes, whatever its name).
 
     Raises:
-        InputError: it is missing, a folder, empty, unreadable, an archive, or gzip that is damaged or cut short.
+        InputError: it is missing, a folder, empty, unreadable, an archive, or gzip that is damaged or cut short;
+            or its path is not UTF-8, which neither Polars nor a manifest can name.
     """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     try:
@@ -79,10 +79,17 @@ def _map(path: Path) -> bytes | mmap.mmap:
         raise InputError(f"{path}: no such file")
     if not path.is_file():
         raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no plain file'}; expected a file")
+    if (name := printable(str(path))) != str(path):
+        raise InputError(f"{name}: the path is not UTF-8; rename it")
     with path.open("rb") as file:
         if not path.stat().st_size:
             raise InputError(f"{path}: is empty")
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def printable(text: str) -> str:
+    """Text with the bytes that are not UTF-8, which Python keeps as lone surrogates, as ``\\xff``."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _gunzip(path: Path) -> bytes:
@@ -117,7 +124,7 @@ class Faults:
         Raises:
             InputError: ``bad_rows`` is "stop".
         """
-        received = received if len(received) <= _SHOWN else received[: _SHOWN - 3] + "..."
+        received, column = short(received), short(column)
         if self.bad_rows == "stop":
             place = f", column '{column}'" if column else ""
             raise InputError(f"{self.path}, row {row}{place}: received {received!r}; {reason}")

@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 
 from recbole_hiersrec.atomic import writable_folder, write_bytes
 from recbole_hiersrec.data.taxonomy import IntArray
+from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.reading import Settings
 from recbole_hiersrec.settings import NonNegative, PositiveInt, Seed
 
@@ -143,11 +144,14 @@ def write_generated(folder: Path, settings: GeneratorSettings) -> tuple[Path, Pa
     Equal settings give equal bytes.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or holds one of the files already.
     """
     writable_folder(folder)
-    generated = generate(settings)
     events, items = folder / "events.parquet", folder / "items.csv"
+    for path in (events, items):
+        if path.exists():
+            raise InputError(f"{path} exists; choose a folder without it, or delete it")
+    generated = generate(settings)
     for path, frame in ((events, generated.events), (items, generated.items)):
         content = BytesIO()
         if path is events:

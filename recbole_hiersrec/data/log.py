@@ -68,7 +68,7 @@ class Table:
         wrong = self.frame.filter(flagged).select(ROW, pl.col(column).cast(pl.String).alias("received"))
         if self.bad_rows == "stop":
             row, received = wrong.row(0)
-            shown = "nothing" if received is None else repr(_short(received))
+            shown = "nothing" if received is None else repr(short(received))
             raise InputError(f"{self.path}, row {row}, column '{column}': received {shown}; {reason}")
         found = wrong.select(
             pl.lit(self.path.name).alias("file"),
@@ -108,5 +108,6 @@ class RawLog:
     notes: tuple[str, ...] = ()
 
 
-def _short(value: str) -> str:
-    return value if len(value) <= 80 else value[:77] + "..."
+def short(value: str, limit: int = 80) -> str:
+    """A value for a message, cut to ``limit`` characters."""
+    return value if len(value) <= limit else value[: limit - 3] + "..."

@@ -17,6 +17,12 @@ MANIFEST = "manifest.json"
 IDENTITY = ("schema", "name", "source", "reader", "code", "inputs", "settings")
 """The parts that say what a preparation is; if all are equal, nothing needs to be done."""
 
+SECTIONS = frozenset(
+    {*IDENTITY, "time", "read", "rejected_rows", "ties_in_time", "counts", "result", "parts"}
+    | {"items_without_a_row", "leakage", "levels", "notes", "outputs"}
+)
+"""All parts of a manifest."""
+
 _HERE = Path(__file__).resolve().parent
 
 
@@ -61,6 +67,11 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         raise InputError(
             f"{path}: cannot be read: {error}; if hiersrec made this folder, delete it and prepare it again"
         ) from None
+    if isinstance(values, dict) and values.get("schema") == SCHEMA and not set(values) >= SECTIONS:
+        missing = ", ".join(sorted(SECTIONS - set(values)))
+        raise InputError(
+            f"{path}: lacks {missing}; if hiersrec made this folder, delete it and prepare it again"
+        )
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
         received = values.get("schema") if isinstance(values, dict) else type(values).__name__
         raise InputError(
@@ -71,12 +82,18 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def is_current(folder: Path, wanted: dict[str, Any]) -> bool:
-    """Whether ``folder`` holds exactly what preparing with ``wanted`` (the keys of IDENTITY) would write."""
+    """Whether ``folder`` holds all that preparing with ``wanted`` (the keys of IDENTITY) would write."""
     found = read_manifest(folder)
     if found is None or any(found.get(key) != wanted[key] for key in IDENTITY):
         return False
-    outputs = found["outputs"]
-    return all((folder / name).is_file() and file_hash(folder / name) == outputs[name] for name in outputs)
+    return all((folder / name).is_file() for name in found["outputs"])
+
+
+def changed_outputs(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    """Names of the files of a prepared folder that are there and are not what the manifest says."""
+    outputs = manifest["outputs"]
+    there = [name for name in outputs if (folder / name).is_file()]
+    return [name for name in there if file_hash(folder / name) != outputs[name]]
 
 
 def write_manifest(folder: Path, values: dict[str, Any]) -> None:

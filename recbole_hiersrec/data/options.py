@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from fractions import Fraction as Exact
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,14 +15,18 @@ from recbole_hiersrec.settings import PositiveInt, Seed
 _DAYS = re.compile(r"^[0-9]+(\.[0-9]+)?d$")
 
 
+TEMPORAL_ONLY = ("valid", "test", "straddling", "train_fraction", "unseen")
+"""Settings that mean nothing with leave-one-out."""
+
+
 class PrepareSettings(Settings):
     """How a log becomes a data set. The order of the fields is the order of the steps."""
 
     bad_rows: Literal["stop", "skip"] = Field(
         "stop", description="stop at the first bad row, or skip: write bad rows to rejected.csv and go on."
     )
-    gap_minutes: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="A pause longer than this begins a new session; none: sessions stay as they are."
+    gap_minutes: Annotated[float, Field(ge=0)] = Field(
+        0, description="A pause longer than this begins a new session; 0: sessions stay as they are."
     )
     collapse_repeats: bool = Field(
         True, description="Keep the first of several clicks on the same item that follow each other."
@@ -31,7 +36,7 @@ class PrepareSettings(Settings):
         description="Items with fewer clicks are removed; repeated, with min_length, until nothing changes.",
     )
     min_length: Annotated[int, Field(ge=2, strict=True)] | None = Field(
-        None, description="Shorter sessions are removed; none: 2, or 4 for leave-one-out."
+        None, description="Shorter sessions are removed; if not given 2, or 4 for leave-one-out."
     )
     last: Annotated[int, Field(ge=2, strict=True)] | None = Field(
         None, description="Keep the last so many clicks of a session; none: all."
@@ -75,6 +80,19 @@ class PrepareSettings(Settings):
     def _most_recent(cls, value: str) -> str:
         return _share(value, "a fraction as 0.25 or 1/64", below_one=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _shortest(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("min_length") is not None:
+            return values
+        return {**values, "min_length": 4 if values.get("split") == "leave-one-out" else 2}
+
+    @model_validator(mode="after")
+    def _last_leaves_sessions(self) -> PrepareSettings:
+        if self.last is not None and self.last < self.shortest:
+            raise ValueError(f"last must be at least min_length ({self.shortest}); received {self.last}")
+        return self
+
     @model_validator(mode="after")
     def _parts_leave_training(self) -> PrepareSettings:
         shares = [Exact(value) for value in (self.valid, self.test) if not value.endswith("d")]
@@ -82,16 +100,17 @@ class PrepareSettings(Settings):
             raise ValueError(
                 f"valid and test together must be less than 1; received {self.valid} and {self.test}"
             )
-        if self.split == "leave-one-out" and self.train_fraction != "1":
-            raise ValueError(f"train_fraction needs split temporal; received {self.train_fraction}")
+        unused = [name for name in TEMPORAL_ONLY if name in self.model_fields_set]
+        if self.split == "leave-one-out" and unused:
+            raise ValueError(
+                f"{unused[0]} needs split temporal; received {getattr(self, unused[0])} for leave-one-out"
+            )
         return self
 
     @property
     def shortest(self) -> int:
-        """The minimum session length in force."""
-        if self.min_length is not None:
-            return self.min_length
-        return 4 if self.split == "leave-one-out" else 2
+        """The minimum session length, which is always set."""
+        return self.min_length or 2
 
 
 def days(value: str) -> float | None:
@@ -105,5 +124,6 @@ def _share(value: str, allowed: str, *, below_one: bool) -> str:
     except (ValueError, ZeroDivisionError):
         raise ValueError(f"received {value!r}; allowed: {allowed}") from None
     if not 0 < share <= 1 or (below_one and share == 1):
-        raise ValueError(f"received {value!r}; allowed: {allowed}, more than 0 and less than 1")
+        most = "less than 1" if below_one else "at most 1"
+        raise ValueError(f"received {value!r}; allowed: {allowed}, more than 0 and {most}")
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from recbole_hiersrec.data.log import BadRows, RawLog
 from recbole_hiersrec.data.manifest import (
     MANIFEST,
     SCHEMA,
+    changed_outputs,
     code_version,
     describe_inputs,
     is_current,
@@ -28,7 +30,7 @@ from recbole_hiersrec.data.manifest import (
 from recbole_hiersrec.data.options import PrepareSettings
 from recbole_hiersrec.data.parts import PARTS, TRAIN
 from recbole_hiersrec.data.sessions import Sessions
-from recbole_hiersrec.data.split import temporal_split
+from recbole_hiersrec.data.split import check_leave_one_out, temporal_split
 from recbole_hiersrec.data.steps import Count, apply_filters, count_ties, encode, size
 from recbole_hiersrec.data.writer import (
     SideInformation,
@@ -42,7 +44,7 @@ from recbole_hiersrec.data.writer import (
     write_taxonomy,
 )
 from recbole_hiersrec.errors import InputError
-from recbole_hiersrec.resources import FIGURES
+from recbole_hiersrec.resources import FIGURE_NAMES, FIGURES
 
 LEARNED = "learned_"
 """Prefix of the names of learned levels, by which every report knows them."""
@@ -104,10 +106,11 @@ def prepare(request: Request, data_path: Path) -> Outcome:
         PATIENCE,
         f"{target}: another preparation is at work here; wait for it to end",
     ):
+        _check_place(target)
         recover_folder(target)
-        for leftover in data_path.glob(f".tmp-{request.name}-*"):
-            shutil.rmtree(leftover)  # of a preparation that was killed: whoever has the lock is alone
         _check_ours(target)
+        for leftover in data_path.glob(_temporary(request.name) + "*"):
+            shutil.rmtree(leftover)  # of a preparation that was killed: whoever has the lock is alone
         identity = {
             "schema": SCHEMA,
             "name": request.name,
@@ -128,7 +131,7 @@ def prepare(request: Request, data_path: Path) -> Outcome:
 @contextmanager
 def _writing(data_path: Path, name: str) -> Iterator[Path]:
     """A temporary folder beside the target; a full disk becomes one line."""
-    folder = Path(tempfile.mkdtemp(prefix=f".tmp-{name}-", dir=data_path))
+    folder = Path(tempfile.mkdtemp(prefix=_temporary(name), dir=data_path))
     folder.chmod(0o755)  # mkdtemp makes folders that only their owner may read
     try:
         yield folder
@@ -139,8 +142,27 @@ def _writing(data_path: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)  # renamed away when all went well
 
 
+def _temporary(name: str) -> str:
+    """How the names of temporary folders begin; "~" is in no data set's name, so shop-2 has others than shop."""
+    return f".tmp-{name}~"
+
+
+def _check_place(target: Path) -> None:
+    """Refuse a target that cannot be replaced by renaming."""
+    if target.is_symlink():
+        raise InputError(
+            f"{target} is a symbolic link; name the folder it points to with --data-path and --as"
+        )
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target} is a file; move it, or choose another name with --as")
+    if target.exists() and not os.access(target, os.R_OK | os.W_OK | os.X_OK):
+        raise InputError(
+            f"{target} may not be written; change its permissions, or choose another name with --as"
+        )
+
+
 def _check_ours(target: Path) -> None:
-    """Refuse to replace files that preparation did not write."""
+    """Refuse to replace files that preparation did not write, or that were changed since."""
     if not target.exists():
         return
     manifest = read_manifest(target)
@@ -148,11 +170,18 @@ def _check_ours(target: Path) -> None:
         raise InputError(
             f"{target} exists and has no {MANIFEST}, so it was not made by hiersrec; choose another name with --as"
         )
-    ours = {*manifest["outputs"], MANIFEST, FIGURES}
-    others = sorted(path.name for path in target.iterdir() if path.name not in ours)
+    ours = {*manifest["outputs"], MANIFEST, *(f"{FIGURES}/{name}" for name in FIGURE_NAMES)}
+    files = (path for path in target.rglob("*") if not path.is_dir())
+    others = sorted({path.relative_to(target).as_posix() for path in files} - ours)
     if others:
         raise InputError(
             f"{target} holds what hiersrec did not write: {', '.join(others[:5])}; move it, or use --as NAME"
+        )
+    changed = changed_outputs(target, manifest)
+    if changed:
+        raise InputError(
+            f"{target} holds files that were changed since hiersrec wrote them: {', '.join(changed)}; "
+            "delete them to have them written anew, or use --as NAME"
         )
 
 
@@ -167,6 +196,8 @@ def _write(folder: Path, request: Request, identity: dict[str, Any]) -> None:
     cut = None
     if settings.split == "temporal":
         log, cut = temporal_split(log, settings, counts)
+    else:
+        check_leave_one_out(log)
     if log.part is not None:
         write_parts(folder / f"{name}.user", log.session_tokens, log.part)
     write_inter(folder / f"{name}.inter", log)
@@ -212,7 +243,7 @@ def _check_stamps(raw: RawLog, request: Request) -> None:
         raise InputError(
             f"split: temporal needs time stamps, and {request.source} has none; allowed: leave-one-out"
         )
-    if raw.time != "click" and request.settings.gap_minutes is not None:
+    if raw.time != "click" and request.settings.gap_minutes:
         raise InputError(
             f"gap_minutes: {request.source} has no time of each click, so there are no pauses; leave it out"
         )

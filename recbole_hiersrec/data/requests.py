@@ -10,16 +10,16 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from recbole_hiersrec.data.options import PrepareSettings
+from recbole_hiersrec.data.options import TEMPORAL_ONLY, PrepareSettings
 from recbole_hiersrec.data.prepare import Request
 from recbole_hiersrec.data.sources.base import Source
-from recbole_hiersrec.data.sources.registry import find_source
+from recbole_hiersrec.data.sources.registry import SOURCES, find_source
 from recbole_hiersrec.data.sources.user_log import parse_map, read_user_log
 from recbole_hiersrec.data.validate import TimeUnit
 from recbole_hiersrec.errors import InputError
-from recbole_hiersrec.reading import Settings, parse
+from recbole_hiersrec.reading import Settings, parse, short
 
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 class LogOptions(Settings):
@@ -64,9 +64,15 @@ def request_for(
             raise InputError(
                 "--raw is for public data sets, --events for a log of your own; give one of them"
             )
+        if (rename or name) in {
+            known for source in SOURCES.values() for known in (source.name, source.output)
+        }:
+            raise InputError(
+                f"name '{rename or name}' is a public data set's; choose another for a log of your own"
+            )
         return from_log(log.events, log, rename or name, given)
-    for option in ("items", "map", "item_column", "separator"):
-        if getattr(log, option):
+    for option in log.model_fields_set - {"events"}:
+        if getattr(log, option) != LogOptions.model_fields[option].default:
             raise InputError(
                 f"--{option.replace('_', '-')} belongs to a log of your own; --events FILE is missing"
             )
@@ -94,7 +100,11 @@ def from_source(source: Source, raw: Path | None, name: str | None, given: Mappi
         )
     else:
         folder = raw
-    settings = parse(PrepareSettings, {**source.defaults, **given}, f"settings of '{source.name}'")
+    leave_one_out = given.get("split", source.defaults.get("split")) == "leave-one-out"
+    defaults = {
+        key: value for key, value in source.defaults.items() if not (leave_one_out and key in TEMPORAL_ONLY)
+    }
+    settings = parse(PrepareSettings, {**defaults, **given}, f"settings of '{source.name}'")
     return Request(
         name=check_name(name or source.output or source.name),
         source=source.name,
@@ -134,8 +144,9 @@ def from_log(events: Path, log: LogOptions, name: str, given: Mapping[str, Any])
 
 def check_name(name: str) -> str:
     """Refuse a name that cannot be a folder's."""
-    if not _NAME.match(name):
+    if not _NAME.fullmatch(name):
         raise InputError(
-            f"name of the data set: received {name!r}; allowed: letters, digits, '_', '-', '.', not first"
+            f"name of the data set: received {short(name)}; allowed: at most 100 letters, digits, '_', '-' and '.', "
+            "a letter or digit first"
         )
     return name

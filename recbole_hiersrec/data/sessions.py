@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from recbole_hiersrec.data.files import SEPARATOR, header, read_columns
 from recbole_hiersrec.data.parts import TEST, TRAIN, VALID, parts_of
+from recbole_hiersrec.errors import InputError
 
 Codes = NDArray[np.uint32]
 
@@ -98,8 +99,10 @@ class Sessions:
         """Count training interactions after the earliest test interaction."""
         part = self.part_of_rows()
         training = int((part == TRAIN).sum())
-        if self.time is None or not (part == TEST).any():
+        if self.time is None:
             return Leakage(training, None)
+        if not (part == TEST).any():
+            return Leakage(training, 0)
         first = self.time[part == TEST].min()
         return Leakage(training, int((self.time[part == TRAIN] > first).sum()))
 
@@ -150,7 +153,9 @@ def read_sessions(
     wanted = [user, item] + ([when] if when else [])
     frame = read_columns(files["inter"], wanted, separator)
     if when:
-        frame = frame.with_columns(pl.col(when).str.strip_chars().cast(pl.Float64))
+        frame = frame.with_columns(pl.col(when).str.strip_chars().cast(pl.Float64, strict=False))
+        if frame[when].has_nulls():
+            raise InputError(f"{files['inter']}: column '{when}' holds what is no number; allowed: numbers")
     frame = frame.sort([user, when] if when else [user], maintain_order=True)
     session, session_tokens = numbered(frame[user])
     code, item_tokens = numbered(frame[item])

@@ -14,6 +14,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from recbole_hiersrec.data.files import SHORTEST
 from recbole_hiersrec.data.options import PrepareSettings, days
 from recbole_hiersrec.data.parts import PARTS, TEST, TRAIN, VALID
 from recbole_hiersrec.data.sessions import Sessions
@@ -64,6 +65,7 @@ def temporal_split(log: Sessions, settings: PrepareSettings, counts: list[Count]
     part[ends >= first_valid] = VALID
     part[ends >= first_test] = TEST
     log = replace(log, part=part)
+    _check_parts(log, settings, counts)
     inside = np.ones(len(ends), dtype=bool)
     if settings.straddling == "drop":
         latest = [
@@ -76,10 +78,23 @@ def temporal_split(log: Sessions, settings: PrepareSettings, counts: list[Count]
         log = _keep_sessions(log, recent[inside], "train_fraction", counts)
     if settings.unseen == "drop":
         log = _drop_unseen(log, settings, counts)
+    _check_parts(log, settings, counts)
+    return log, first_valid
+
+
+def check_leave_one_out(log: Sessions) -> None:
+    """Refuse a log in which leave-one-out finds nothing to validate or to test."""
+    if not log.sessions_in(VALID):
+        raise InputError(
+            f"split: leave-one-out needs sessions of {SHORTEST['leave-one-out']} or more interactions; "
+            f"the longest has {log.lengths().max()}"
+        )
+
+
+def _check_parts(log: Sessions, settings: PrepareSettings, counts: list[Count]) -> None:
     for number in range(len(PARTS)):
         if not log.sessions_in(number):
             raise InputError(f"{_empty(number, settings)}; {account(counts)}")
-    return log, first_valid
 
 
 def _cut(ends: Times, amount: str, n_sessions: int, latest: float) -> float:

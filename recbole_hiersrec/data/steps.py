@@ -84,7 +84,7 @@ def apply_filters(log: Sessions, settings: PrepareSettings, counts: list[Count])
     Raises:
         InputError: nothing is left; the message says which filter removed how much.
     """
-    if settings.gap_minutes is not None:
+    if settings.gap_minutes:
         before, log = size(log), cut_at_gaps(log, settings.gap_minutes)
         counts.append(Count("gap_minutes", before, size(log)))
     log = until_stable(log, settings, counts)

@@ -19,14 +19,16 @@ def listing(data_path: Path) -> str:
     """A table of all data sets, public and prepared; then how to get the public ones, their levels and licences."""
     from tabulate import tabulate
 
-    prepared = _prepared(data_path)
+    prepared, damaged = _prepared(data_path)
     rows = [["name", "domain", "sessions", "items", "clicks", "levels", "state"]]
     rows += [_row(source, prepared) for source in SOURCES.values()]
+    shown = {source.output or source.name for source in SOURCES.values()}
     rows += [
-        [name, "your log", *_sizes(manifest), str(len(manifest["levels"])), "ready"]
+        [name, _origin(manifest), *_sizes(manifest), str(len(manifest["levels"])), "ready"]
         for name, manifest in prepared.items()
-        if manifest["source"] == "log"
+        if name not in shown
     ]
+    rows += [[name, "", "?", "?", "?", "?", "not read: " + reason] for name, reason in damaged.items()]
     align = ["left", "left", "right", "right", "right", "right", "left"]
     table = tabulate(rows, tablefmt="plain", disable_numparse=True, colalign=align)
     return "\n\n".join([table, _legend(data_path), *(_how(source) for source in SOURCES.values())])
@@ -40,13 +42,22 @@ def _legend(data_path: Path) -> str:
     )
 
 
-def _prepared(data_path: Path) -> dict[str, dict[str, Any]]:
-    """Name -> manifest of every prepared folder, by name."""
-    found = {}
+def _prepared(data_path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Name -> manifest of every prepared folder; and name -> state of those whose manifest cannot be read."""
+    found, damaged = {}, {}
     for path in sorted(data_path.glob(f"*/{MANIFEST}")):
-        if not path.parent.name.startswith("."):
-            found[path.parent.name] = read_manifest(path.parent) or {}
-    return found
+        name = path.parent.name
+        if name.startswith("."):
+            continue
+        try:
+            found[name] = read_manifest(path.parent) or {}
+        except InputError:
+            damaged[name] = f"{MANIFEST} is damaged or not hiersrec's"
+    return found, damaged
+
+
+def _origin(manifest: Mapping[str, Any]) -> str:
+    return "your log" if manifest["source"] == "log" else f"from {manifest['source']}"
 
 
 def _row(source: Source, prepared: Mapping[str, Mapping[str, Any]]) -> list[str]:

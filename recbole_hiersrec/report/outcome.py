@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from shlex import quote
 from textwrap import fill
 from typing import Any
 
@@ -13,14 +15,15 @@ WIDTH = 100
 SIZES = ("sessions", "items", "interactions")
 
 
-def outcome_text(outcome: Outcome) -> str:
+def outcome_text(outcome: Outcome, data_path: Path) -> str:
     """Everything the manifest says that a user should see at once; one line if nothing had to be done."""
     manifest, name = outcome.manifest, outcome.folder.name
     if not outcome.changed:
         return f"{outcome.folder}: nothing to do, input, settings and files are as they were"
     lines = [f"{outcome.folder}: prepared", "", _counts(manifest), ""]
     lines += [_wrapped(line) for line in _remarks(manifest)]
-    lines += ["", f"next: hiersrec data describe {name}"]
+    where = "" if data_path == Path("dataset") else f" --data-path {quote(str(data_path))}"
+    lines += ["", f"next: hiersrec data describe {name}{where}"]
     return "\n".join(lines)
 
 

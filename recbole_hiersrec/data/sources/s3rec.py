@@ -246,7 +246,7 @@ def _source(
         published=published,
         levels=(*PATH_LEVELS, ATTRIBUTES) if paths else PATH_LEVELS,
         read=partial(read, name=file, paths=paths),
-        defaults={"split": "leave-one-out", "item_core": 1, "collapse_repeats": False, "unseen": "keep"},
+        defaults={"split": "leave-one-out", "item_core": 1, "collapse_repeats": False},
     )
 
 
