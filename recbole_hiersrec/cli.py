@@ -5,10 +5,12 @@ Exit status: 0 done, 1 jobs failed, 2 wrong input, 130 stopped with Ctrl-C.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from recbole_hiersrec import __version__
 from recbole_hiersrec.cli_data import data
@@ -81,5 +83,11 @@ def publish_results(
 
 
 def main() -> None:
-    """Entry point of the command."""
-    app()
+    """Entry point of the command; a wrong option is one line, like every other error."""
+    try:
+        status = app(standalone_mode=False)
+    except TyperException as error:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        typer.echo(f"hiersrec: error: {' '.join(message.split())}", err=True)
+        sys.exit(2)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -224,3 +226,20 @@ def test_generated_logs_are_prepared_like_any_other(tmp_path: Path) -> None:
     manifest = read_manifest(tmp_path / "d" / "made") or {}
     assert manifest["read"]["interactions"] == 4000
     assert [level["categories"] for level in manifest["levels"]] == [3, 12]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data", "prepare"], "Missing argument 'name'."),
+        (["data", "prepare", "x", "--item-core", "1.5"], "Invalid value for '--item-core'"),
+        (["data", "prepare", "x", "--bogus"], "No such option: --bogus"),
+        (["dota"], "No such command 'dota'"),
+    ],
+)
+def test_a_wrong_option_is_one_line_too(arguments: list[str], message: str) -> None:
+    command = [sys.executable, "-m", "recbole_hiersrec", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"hiersrec: error: {message}")
+    assert len(done.stderr.splitlines()) == 1

@@ -92,6 +92,11 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def shown(text: str) -> str:
+    """A cell or line for a message: printable, and not too long."""
+    return short(printable(text))
+
+
 def _gunzip(path: Path) -> bytes:
     try:
         with gzip.open(path, "rb") as file:

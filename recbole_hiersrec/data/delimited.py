@@ -6,23 +6,22 @@ errors. So its result is taken only if nothing is doubtful; otherwise the file i
 
 from __future__ import annotations
 
-import csv
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
-from recbole_hiersrec.data.content import Content, Faults
-from recbole_hiersrec.data.log import ROW, BadRows, Table
-from recbole_hiersrec.data.quoting import well_quoted
+from recbole_hiersrec.data.content import Content, Faults, printable, shown
+from recbole_hiersrec.data.log import ROW, BadRows, Table, short
+from recbole_hiersrec.data.quoting import CARRIAGE_RETURN, records, well_quoted
 from recbole_hiersrec.errors import InputError, nearest
 
 SEPARATORS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}
 _UNUSED = "\x1f"  # stands in no text: reading with it gives whole lines
-_CARRIAGE_RETURN = "a carriage return stands within the line; lines end in a line feed"
-_NAMED = 40  # columns that a message names
+_ONLY_CARRIAGE_RETURNS = "lines end in a carriage return (CR) alone; allowed: LF or CRLF"
+_NAMED = 40  # columns that a message names,
+_LIST = 300  # in at most so many characters
 _BATCH = 100_000  # rows that are held as Python lists at once
 
 
@@ -51,12 +50,13 @@ def read_delimited(
     quote: str | None,
 ) -> Table:
     """Read the named columns as text; see :func:`~recbole_hiersrec.data.tables.read_table`."""
-    separator = separator_of(content, separator)
-    first = first_record(content, separator, quote)
     if header is None:
-        _check_header(content, first, columns, separator, quote)
+        separator, first = header_of(content, columns, separator, quote)
+        _check_columns(content.path, columns, first)
         layout = Layout(separator, quote, first, 1)
     else:
+        separator = _allowed(content, separator or _suggested(content))
+        first = first_record(content, separator, quote)
         _check_width(content, first, header, separator, quote)
         layout = Layout(separator, quote, header, 0)
     frame = _fast(content, layout)
@@ -74,28 +74,62 @@ def first_record(content: Content, separator: str, quote: str | None) -> list[st
     Raises:
         InputError: it is blank, malformed or not UTF-8, or lines end in a carriage return alone.
     """
-    number, cells, fault = next(_records(content, separator, quote))
+    number, cells, fault = next(records(content, separator, quote))
+    if fault == CARRIAGE_RETURN or any("\r" in cell.strip("\r\n") for cell in cells):
+        reason = CARRIAGE_RETURN if content.data.find(b"\n") >= 0 else _ONLY_CARRIAGE_RETURNS
+        raise InputError(f"{content.path}, row 1: {reason}")
     if fault:
-        raise InputError(f"{content.path}, row {number}: received {_printable(cells[0])!r}; {fault}")
+        raise InputError(f"{content.path}, row {number}: received {shown(cells[0])!r}; {fault}")
     if not any(cell.strip() for cell in cells):
         raise InputError(f"{content.path}: the first line is blank; expected column names or data")
     if broken := _not_utf8(cells):
-        raise InputError(f"{content.path}, row 1: received {_printable(cells[broken[0]])!r}; {broken[1]}")
-    if any("\r" in cell.strip("\r\n") for cell in cells):
-        raise InputError(f"{content.path}, row 1: {_CARRIAGE_RETURN}")
+        raise InputError(f"{content.path}, row 1: received {shown(cells[broken[0]])!r}; {broken[1]}")
     return [cell.strip() for cell in cells]
 
 
 def missing_column(path: Path, column: str, names: Sequence[str]) -> str:
     """The message for a column that is not there."""
-    there = ", ".join(names) if len(names) <= _NAMED else ", ".join(names[:_NAMED]) + ", ..."
-    return f"{path}: no column '{column}'{nearest(column, names)} (columns: {' '.join(there.split())})"
+    some = [short(name) for name in names[:_NAMED]] + ["..."] * (len(names) > _NAMED)
+    there = short(" ".join(", ".join(some).split()), _LIST)
+    return f"{path}: no column '{short(column)}'{nearest(column, names)} (columns: {there})"
 
 
-def separator_of(content: Content, separator: str | None) -> str:
-    """The separator asked for, or the one that the file's name suggests."""
-    if separator is None:
-        return "\t" if content.kind in (".tsv", ".tab") else ","
+def header_of(
+    content: Content, columns: Sequence[str], separator: str | None, quote: str | None
+) -> tuple[str, list[str]]:
+    """The separator and the names of the columns of a file with a header line.
+
+    Args:
+        content: the file.
+        columns: columns that are wanted, not all of which need to be there.
+        separator: between the cells; None: of the usual ones the one that makes the wanted columns appear, first of
+            all the one that the file's name suggests.
+        quote: around cells; None: there are none.
+
+    Raises:
+        InputError: the first line cannot be read, or shows another separator than the one given.
+    """
+    found = _detected(content, columns, quote) if separator is None else _allowed(content, separator)
+    names = first_record(content, found, quote)
+    if not columns or not set(columns) <= set(names):
+        _check_separator(content, names, columns, found, quote)
+    return found, names
+
+
+def _suggested(content: Content) -> str:
+    return "\t" if content.kind in (".tsv", ".tab") else ","
+
+
+def _detected(content: Content, columns: Sequence[str], quote: str | None) -> str:
+    suggested = _suggested(content)
+    cells = {separator: _split(content, separator, quote) for separator in (suggested, *SEPARATORS)}
+    for separator, names in cells.items():
+        if columns and set(columns) <= set(names):
+            return separator
+    return suggested if len(cells[suggested]) > 1 else max(cells, key=lambda separator: len(cells[separator]))
+
+
+def _allowed(content: Content, separator: str) -> str:
     if len(separator) != 1 or not separator.isascii() or separator in '\r\n"':
         raise InputError(
             f"{content.path}: separator is {separator!r}; allowed: one character, as ',' ';' '|' or a tab"
@@ -103,19 +137,22 @@ def separator_of(content: Content, separator: str | None) -> str:
     return separator
 
 
-def _check_header(
+def _check_separator(
     content: Content, names: Sequence[str], columns: Sequence[str], separator: str, quote: str | None
 ) -> None:
+    """Refuse a separator where another usual one makes the wanted columns appear, or columns at all."""
+    for other in SEPARATORS:
+        cells = _split(content, other, quote) if other != separator else []
+        if (columns and set(columns) <= set(cells)) or (len(names) == 1 and len(cells) > 1):
+            raise _wrong_separator(content, separator, other)
+
+
+def _check_columns(path: Path, columns: Sequence[str], names: Sequence[str]) -> None:
     for column in columns:
         if column not in names:
-            for other in SEPARATORS:
-                cells = _split(content, other, quote) if other != separator else []
-                if set(columns) <= set(cells) or (len(names) == 1 and len(cells) > 1):
-                    raise _wrong_separator(content, separator, other)
-            raise InputError(missing_column(content.path, column, names))
-    for column in columns:
+            raise InputError(missing_column(path, column, names))
         if names.count(column) > 1:
-            raise InputError(f"{content.path}: column '{column}' stands more than once in the header")
+            raise InputError(f"{path}: column '{short(column)}' stands more than once in the header")
 
 
 def _check_width(
@@ -130,14 +167,19 @@ def _check_width(
 
 
 def _split(content: Content, separator: str, quote: str | None) -> list[str]:
-    _, cells, _ = next(_records(content, separator, quote))
+    """Cells of the first record; none where by this separator a quote opens and never closes."""
+    try:
+        _, cells, _ = next(records(content, separator, quote))
+    except InputError:
+        return []
     return [cell.strip() for cell in cells]
 
 
 def _wrong_separator(content: Content, received: str, there: str) -> InputError:
     return InputError(
         f"{content.path}: cells are separated by {SEPARATORS[there]}, "
-        f"not by {SEPARATORS.get(received, repr(received))}; pass the separator {there!r}"
+        f"not by {SEPARATORS.get(received, repr(received))}; pass the separator {there!r}, or none, "
+        "and it is found in each file's header"
     )
 
 
@@ -210,71 +252,18 @@ def _exact(content: Content, layout: Layout, columns: Sequence[str], bad_rows: B
 def _good(content: Content, layout: Layout, faults: Faults) -> Iterator[tuple[int, list[str]]]:
     """(number, cells) of the records below the header that can be taken; blank lines are left out."""
     width = len(layout.names)
-    for number, cells, fault in _records(content, layout.separator, layout.quote):
+    for number, cells, fault in records(content, layout.separator, layout.quote):
         if number <= layout.header or not cells:
             continue
         if fault:
-            faults.add(number, "", _printable(cells[0]), fault)
+            faults.add(number, "", printable(cells[0]), fault)
         elif len(cells) != width:
-            line = _printable(layout.separator.join(cells))
+            line = printable(layout.separator.join(cells))
             faults.add(number, "", line, f"has {len(cells)} cells; expected {width}")
         elif broken := _not_utf8(cells):
-            faults.add(number, layout.names[broken[0]], _printable(cells[broken[0]]), broken[1])
+            faults.add(number, layout.names[broken[0]], printable(cells[broken[0]]), broken[1])
         else:
             yield number, cells
-
-
-def _records(
-    content: Content, separator: str, quote: str | None
-) -> Iterator[tuple[int, list[str], str | None]]:
-    """(number from 1, cells, fault) of every record; a blank line has no cells, a faulty one its last line as a cell.
-
-    Bytes that are not UTF-8 become lone surrogates.
-    """
-    if quote is not None:
-        yield from _quoted(content, separator, quote)
-        return
-    for number, line in enumerate(_text(content), start=1):
-        line = line.rstrip("\r\n")
-        yield number, line.split(separator) if line else [], None
-
-
-def _text(content: Content) -> Iterator[str]:
-    return (line.decode("utf-8", "surrogateescape") for line in content.lines())
-
-
-def _quoted(content: Content, separator: str, quote: str) -> Iterator[tuple[int, list[str], str | None]]:
-    begun: list[str] = []  # lines of the record that is being read
-
-    def remembered() -> Iterator[str]:
-        for line in _text(content):
-            begun.append(line)
-            yield line
-
-    reader = csv.reader(remembered(), delimiter=separator, quotechar=quote, strict=True)
-    limit = csv.field_size_limit(sys.maxsize)
-    try:
-        number = 0
-        while True:
-            number += 1
-            begun.clear()
-            try:
-                yield number, next(reader), None
-            except StopIteration:
-                return
-            except csv.Error as error:
-                if "end of data" in str(error):  # all that follows is lost, so no rule for bad rows can go on
-                    raise InputError(
-                        f"{content.path}, row {number}: received {_printable(begun[0].rstrip())!r}; "
-                        "a quote opens in this row and never closes"
-                    ) from None
-                yield number, [begun[0].rstrip("\r\n")], _in_our_words(error)
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _in_our_words(error: csv.Error) -> str:
-    return _CARRIAGE_RETURN if "new-line" in str(error) else f"is malformed: {error}"
 
 
 def _not_utf8(cells: Sequence[str]) -> tuple[int, str] | None:
@@ -285,8 +274,3 @@ def _not_utf8(cells: Sequence[str]) -> tuple[int, str] | None:
                 if "\udc80" <= character <= "\udcff":
                     return position, f"is not UTF-8: byte {ord(character) - 0xDC00:#04x}; allowed: UTF-8 text"
     return None
-
-
-def _printable(cell: str) -> str:
-    """Text with the bytes that are not UTF-8 as ``\\xff``."""
-    return cell.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

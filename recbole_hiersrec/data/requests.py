@@ -14,7 +14,7 @@ from recbole_hiersrec.data.options import TEMPORAL_ONLY, PrepareSettings
 from recbole_hiersrec.data.prepare import Request
 from recbole_hiersrec.data.sources.base import Source
 from recbole_hiersrec.data.sources.registry import SOURCES, find_source
-from recbole_hiersrec.data.sources.user_log import parse_map, read_user_log
+from recbole_hiersrec.data.sources.user_log import read_user_log, resolve_columns
 from recbole_hiersrec.data.validate import TimeUnit
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.reading import Settings, parse, short
@@ -71,8 +71,8 @@ def request_for(
                 f"name '{rename or name}' is a public data set's; choose another for a log of your own"
             )
         return from_log(log.events, log, rename or name, given)
-    for option in log.model_fields_set - {"events"}:
-        if getattr(log, option) != LogOptions.model_fields[option].default:
+    for option, field in LogOptions.model_fields.items():
+        if getattr(log, option) != field.default:
             raise InputError(
                 f"--{option.replace('_', '-')} belongs to a log of your own; --events FILE is missing"
             )
@@ -116,8 +116,8 @@ def from_source(source: Source, raw: Path | None, name: str | None, given: Mappi
 
 
 def from_log(events: Path, log: LogOptions, name: str, given: Mapping[str, Any]) -> Request:
-    """Preparation of a user's own log; the files are looked at when the request is carried out."""
-    columns = parse_map(log.map)
+    """Preparation of a user's own log; before it is carried out, only the columns of ``events`` are looked at."""
+    columns = resolve_columns(events, log.map, log.separator)
     defaults = {} if columns.time else {"split": "leave-one-out"}
     settings = parse(PrepareSettings, {**defaults, **given}, f"settings of '{name}'")
     read = partial(

@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 
 from recbole_hiersrec.data.content import Content, open_content
-from recbole_hiersrec.data.delimited import first_record, missing_column, read_delimited, separator_of
+from recbole_hiersrec.data.delimited import header_of, missing_column, read_delimited
 from recbole_hiersrec.data.jsonl import json_keys, read_json_lines
-from recbole_hiersrec.data.log import ROW, BadRows, Table
+from recbole_hiersrec.data.log import ROW, BadRows, Table, short
 from recbole_hiersrec.errors import InputError
 
 PARQUET = (".parquet", ".pq")
@@ -26,6 +26,7 @@ def read_table(
     separator: str | None = None,
     header: Sequence[str] | None = None,
     quote: str | None = '"',
+    ids: Sequence[str] = (),
 ) -> Table:
     """Read the named columns of a raw file.
 
@@ -33,9 +34,11 @@ def read_table(
         path: .parquet, .json / .jsonl / .ndjson (one object a line), or else delimited text; any of them gzipped.
         columns: the columns to read.
         bad_rows: "stop" raises at the first bad row, "skip" moves bad rows to the table's ``rejected``.
-        separator: between the cells of text; None: a tab in .tsv and .tab files, otherwise a comma.
+        separator: between the cells of text; None: a tab in .tsv and .tab files, otherwise a comma, or else the one of
+            tab, comma, semicolon and bar that makes the columns appear in the header line.
         header: names of all columns, in order, where the text has no header line.
         quote: around cells of text that hold separators or line breaks; None: quotes are letters like any other.
+        ids: columns in which the true, false, arrays and objects of JSON are refused.
 
     Returns:
         the table: text and JSON values as String ("" where a cell of text is empty, null where JSON has none),
@@ -52,12 +55,14 @@ def read_table(
     if is_parquet(content):
         return _read_parquet(content, columns, bad_rows)
     if content.kind in JSON:
-        return read_json_lines(content, columns, bad_rows)
+        return read_json_lines(content, columns, bad_rows, ids)
     return read_delimited(content, columns, bad_rows, separator, header, quote)
 
 
-def column_names(path: Path, *, separator: str | None = None, quote: str | None = '"') -> list[str]:
-    """Names of the columns of a raw file that has a header.
+def column_names(
+    path: Path, columns: Sequence[str] = (), *, separator: str | None = None, quote: str | None = '"'
+) -> list[str]:
+    """Names of the columns of a raw file that has a header; ``columns`` are expected, which tells the separator.
 
     Raises:
         InputError: as :func:`read_table`.
@@ -67,7 +72,7 @@ def column_names(path: Path, *, separator: str | None = None, quote: str | None 
         return _parquet_names(content)
     if content.kind in JSON:
         return json_keys(content)
-    return first_record(content, separator_of(content, separator), quote)
+    return header_of(content, columns, separator, quote)[1]
 
 
 def is_parquet(content: Content) -> bool:
@@ -102,5 +107,5 @@ def _scan(content: Content) -> pl.LazyFrame:
 
 
 def _not_parquet(content: Content, error: BaseException) -> InputError:
-    reason = str(error).splitlines()[0]
+    reason = short(str(error).splitlines()[0], 300)
     return InputError(f"{content.path}: is not Parquet, or is cut short or damaged ({reason})")

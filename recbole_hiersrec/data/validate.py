@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import polars as pl
 
 from recbole_hiersrec.data.files import MISSING
-from recbole_hiersrec.data.log import ROW, Table
+from recbole_hiersrec.data.log import ROW, Table, short
 from recbole_hiersrec.errors import InputError, nearest
 
 TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
@@ -108,8 +108,8 @@ def check_times(table: Table, column: str, unit: TimeUnit = "auto") -> Table:
     1e17 as nanoseconds (each of them 1973 or later).
 
     Raises:
-        InputError: a time is empty, not a time, not finite or negative; or the units differ between rows.
-            (``bad_rows`` "skip": such rows are moved to ``rejected``, of two units the rarer one's.)
+        InputError: a time is empty, not a time, not finite or negative; or the units differ between rows;
+            or with ``unit`` "auto" all of them look like dates written as numbers, as 20140407. (``bad_rows`` "skip": such rows are moved to ``rejected``, of two units the rarer one's.)
     """
     if unit not in get_args(TimeUnit):
         units = ", ".join(get_args(TimeUnit))
@@ -121,8 +121,9 @@ def check_times(table: Table, column: str, unit: TimeUnit = "auto") -> Table:
     table = table.refuse(column, ~pl.col(_VALUE).is_finite(), f"is not finite; {allowed}")
     table = table.refuse(column, pl.col(_VALUE) < 0, f"is negative (before 1970); {allowed}")
     if unit == "auto":
-        table = _one_unit(table, column)
-        divisor = _DIVISORS[_not_empty(table).frame[_KIND][0]]
+        table = _not_empty(_one_unit(table, column))
+        _no_written_dates(table, column)
+        divisor = _DIVISORS[table.frame[_KIND][0]]
     else:
         divisor = UNITS[unit]
     seconds = (
@@ -164,7 +165,9 @@ def _same_category(table: Table, item: str, level: str) -> Table:
     ).filter(bad)
     if table.bad_rows == "stop":
         _, row, column, received, reason = found.row(0)
-        raise InputError(f"{table.path}, row {row}, column '{column}': received {received!r}; {reason}")
+        raise InputError(
+            f"{table.path}, row {row}, column '{column}': received {short(received)!r}; {reason}"
+        )
     return replace(table, frame=table.frame.filter(~bad), rejected=pl.concat([table.rejected, found]))
 
 
@@ -253,15 +256,43 @@ def _one_unit(table: Table, column: str) -> Table:
     usual, _, row, example = kinds.sort("rows", descending=True, maintain_order=True).row(0)
     for kind in kinds[_KIND]:
         if kind != usual:
-            reason = f"is {_KINDS[kind]}, while row {row} ({example!r}) is {_KINDS[usual]}; allowed: one unit in a file"
+            reason = f"is {_KINDS[kind]}, while row {row} ({short(example)!r}) is {_KINDS[usual]}; allowed: one unit in a file"
             table = table.refuse(column, pl.col(_KIND) == kind, reason)
     return table
+
+
+def _no_written_dates(table: Table, column: str) -> None:
+    """Refuse numbers all of which look like YYYYMMDD or YYYYMMDDhhmmss: as counts of a unit they mean nothing.
+
+    Raises:
+        InputError: they do. It is no single row that is at fault, so no rule for bad rows can go on.
+    """
+    if table.frame[_KIND][0] == _DATE:
+        return
+    value = pl.col(_VALUE)
+    low, high = table.frame.select(value.min(), value.max().alias("high")).row(0)
+    for clock in (1, 1_000_000):  # what the digits of the time of day multiply the date by
+        if low < 19700101 * clock or high >= 21010101 * clock:
+            continue
+        whole = value.cast(pl.Int64)
+        month, day = whole // clock // 100 % 100, whole // clock % 100
+        hour, minute, second = (whole % clock // part % 100 for part in (10_000, 100, 1))
+        date = month.is_between(1, 12) & day.is_between(1, 31) & (value == value.floor())
+        if clock > 1:
+            date &= (hour < 24) & (minute < 60) & (second < 60)
+        if table.frame.select(date.all()).item():
+            row, received = table.frame.select(ROW, pl.col(column).cast(pl.String)).row(0)
+            raise InputError(
+                f"{table.path}, row {row}, column '{column}': received {short(received)!r}; looks like a date, as do all "
+                "rows; write it as 2020-09-13, with a time as 2020-09-13T12:26:40, or say the unit (--time-unit)"
+            )
 
 
 def _not_empty(table: Table) -> Table:
     if len(table.frame):
         return table
     _, row, column, received, reason = table.rejected.row(0)
+    shown = "nothing" if received is None else repr(short(received))
     raise InputError(
-        f"{table.path}: every row was refused; row {row}, column '{column}': received {received!r}; {reason}"
+        f"{table.path}: every row was refused; row {row}, column '{column}': received {shown}; {reason}"
     )

@@ -14,16 +14,17 @@ from pathlib import Path
 import polars as pl
 
 from recbole_hiersrec.data.delimited import missing_column
-from recbole_hiersrec.data.log import ROW, BadRows, RawLog, Table
+from recbole_hiersrec.data.log import ROW, BadRows, RawLog, Table, short
 from recbole_hiersrec.data.tables import column_names, read_table
 from recbole_hiersrec.data.validate import TimeUnit, check_ids, check_times, one_row_an_item
-from recbole_hiersrec.errors import InputError
-from recbole_hiersrec.reading import Settings, parse
+from recbole_hiersrec.errors import InputError, nearest
+from recbole_hiersrec.reading import Settings
 
 RESERVED = ("item", "item_id", "title", "user_id", "timestamp", "part")
 """Columns of the written files that are not the user's."""
 
 _LEARNED = "learned_"  # prefix of levels that were learned from co-occurrence
+_NO_TEXT = (pl.Binary, pl.Duration, pl.Object)  # what has no one way to be written as text
 _TABS = {"\\t": "\t", "tab": "\t"}
 
 
@@ -38,25 +39,54 @@ class LogColumns(Settings):
 DEFAULT_COLUMNS = LogColumns(session="session_id", item="item_id", time="timestamp")
 
 
-def parse_map(entries: Sequence[str]) -> LogColumns:
-    """Columns out of ``["session=visit_id", "item=sku", "time=ts"]``; :data:`DEFAULT_COLUMNS` if there are none.
+def parse_map(entries: Sequence[str]) -> dict[str, str]:
+    """Columns out of ``["session=visit_id", "item=sku", "time=ts"]``; an empty time says that there are none.
 
     Raises:
-        InputError: an entry is not KEY=COLUMN, a key is unknown, missing or given twice, or two keys share a column.
+        InputError: an entry is not KEY=COLUMN, or a key is unknown or given twice.
     """
-    if not entries:
-        return DEFAULT_COLUMNS
+    keys = list(LogColumns.model_fields)
     found: dict[str, str] = {}
     for entry in entries:
         key, equals, column = (part.strip() for part in entry.partition("="))
-        if not (key and equals and column):
+        if not (key and equals and (column or key == "time")):
             raise InputError(f"--map: received {entry!r}; expected KEY=COLUMN, as session=visit_id")
+        if key not in keys:
+            raise InputError(f"--map: unknown key '{key}'{nearest(key, keys)} (allowed: {', '.join(keys)})")
         if key in found:
             raise InputError(f"--map: {key} is given twice: '{found[key]}' and '{column}'")
-        if column in found.values():
-            raise InputError(f"--map: column '{column}' is given twice; each key needs its own column")
         found[key] = column
-    return parse(LogColumns, found, "--map")
+    return found
+
+
+def resolve_columns(events: Path, columns_given: Sequence[str], separator: str | None = None) -> LogColumns:
+    """The columns of a log: those given, and :data:`DEFAULT_COLUMNS` for each key that is not.
+
+    Args:
+        events: the table of clicks; it is looked at only for whether it has the default column of time stamps.
+            Without it, and where none is given, the log has no stamps.
+        columns_given: as in :func:`parse_map`; ``"time="`` says that there are no stamps, whatever the columns are.
+        separator: as in :func:`read_user_log`.
+
+    Raises:
+        InputError: as in :func:`parse_map`; two keys share a column; or ``events`` cannot be read.
+    """
+    given = parse_map(columns_given)
+    session, item = given.get("session", DEFAULT_COLUMNS.session), given.get("item", DEFAULT_COLUMNS.item)
+    time = given.get("time")
+    if time is None:
+        there = column_names(events, [session, item], separator=_separator(separator))
+        time = DEFAULT_COLUMNS.time if DEFAULT_COLUMNS.time in there else None
+    columns = LogColumns(session=session, item=item, time=time or None)
+    key_of: dict[str, str] = {}
+    for key, column in columns.model_dump(exclude_none=True).items():
+        if column in key_of:
+            raise InputError(
+                f"--map: column '{column}' is both {key_of[column]} and {key}; each key needs its own column "
+                "(time= says that there are no times)"
+            )
+        key_of[column] = key
+    return columns
 
 
 def read_user_log(
@@ -82,7 +112,7 @@ def read_user_log(
         title: text column of ``items``.
         metadata: further columns of ``items``.
         item_column: the column of ``items`` with the item's id; None: it is named as in ``events``.
-        separator: between the cells of text files; None: by their names.
+        separator: between the cells of both files, if they are text; None: each file's own, by its name or its header.
         time_unit: of numeric time stamps; see :func:`~recbole_hiersrec.data.validate.check_times`.
         bad_rows: "stop" at the first bad row, or "skip" them.
 
@@ -91,7 +121,7 @@ def read_user_log(
             ``bad_rows`` is "stop", rows of an item name different categories, or no clicked item is in ``items``.
     """
     _check_features(items, [*levels, *metadata], title)
-    separator = _TABS.get(separator, separator) if separator else separator
+    separator = _separator(separator)
     clicks = _clicks(events, columns, separator, time_unit, bad_rows)
     log = RawLog(
         clicks=clicks.frame,
@@ -101,8 +131,9 @@ def read_user_log(
     )
     if items is None:
         return log
-    name = _item_column(items, columns.item, item_column, separator)
     features = {column: column for column in (*levels, *metadata)} | ({title: "title"} if title else {})
+    name = item_column or columns.item
+    _check_item_column(items, name, features, separator)
     table = _items(items, name, features, separator, bad_rows)
     merged = one_row_an_item(table, "item", levels)
     log, catalogue = _same_ids(log, merged.frame.drop(ROW), events, items)
@@ -113,7 +144,7 @@ def read_user_log(
         title="title" if title else None,
         metadata=tuple(metadata),
         rejected=pl.concat([log.rejected, merged.rejected]),
-        notes=(*log.notes, *_differing(table, items)),
+        notes=(*log.notes, *_differing(table, merged)),
     )
 
 
@@ -122,9 +153,8 @@ def _clicks(
 ) -> Table:
     """Columns session, item, time."""
     wanted = [columns.session, columns.item, *([columns.time] if columns.time else [])]
-    table = check_ids(
-        read_table(events, wanted, bad_rows, separator=separator), columns.session, columns.item
-    )
+    ids = columns.session, columns.item
+    table = check_ids(read_table(events, wanted, bad_rows, separator=separator, ids=ids), *ids)
     if columns.time:
         table = check_times(table, columns.time, unit)
         time = pl.col(columns.time)
@@ -142,11 +172,12 @@ def _items(
         raise InputError(
             f"{path}: column '{name}' holds the items' ids; it cannot be a level, title or metadata"
         )
-    table = check_ids(read_table(path, [name, *features], bad_rows, separator=separator), name)
+    table = check_ids(read_table(path, [name, *features], bad_rows, separator=separator, ids=[name]), name)
     for feature in features:
-        if table.frame.schema[feature].is_nested():
+        dtype = table.frame.schema[feature]
+        if dtype.is_nested() or dtype in _NO_TEXT:
             raise InputError(
-                f"{path}: column '{feature}' has type {table.frame.schema[feature]}; allowed: text or numbers"
+                f"{path}: column '{feature}' has type {dtype}; allowed: text or numbers, dates, true and false"
             )
     texts = [_text(column, table.frame.schema[column]).alias(own) for column, own in features.items()]
     return replace(table, frame=table.frame.select(ROW, pl.col(name).alias("item"), *texts))
@@ -161,15 +192,16 @@ def _text(column: str, dtype: pl.DataType) -> pl.Expr:
     return text.str.strip_chars().fill_null("")
 
 
-def _item_column(path: Path, name: str, item_column: str | None, separator: str | None) -> str:
-    if item_column:
-        return item_column
-    there = column_names(path, separator=separator)
+def _check_item_column(path: Path, name: str, features: Mapping[str, str], separator: str | None) -> None:
+    there = column_names(path, [name, *features], separator=separator)
     if name not in there:
         raise InputError(
-            f"{missing_column(path, name, there)}; name the column of the items' ids as in the events"
+            f"{missing_column(path, name, there)}; pass the column of the items' ids as --item-column COLUMN"
         )
-    return name
+
+
+def _separator(received: str | None) -> str | None:
+    return _TABS.get(received, received) if received else received
 
 
 def _check_features(items: Path | None, written: Sequence[str], title: str | None) -> None:
@@ -208,16 +240,20 @@ def _same_ids(log: RawLog, catalogue: pl.DataFrame, events: Path, items: Path) -
         )
     if not clicks["item"].is_in(catalogue["item"].implode()).any():
         raise InputError(
-            f"{events}: no item is in {items}; received {clicks['item'][0]!r} and {catalogue['item'][0]!r} as first "
-            "items; expected the same ids in both"
+            f"{events}: no item is in {items}; received {short(str(clicks['item'][0]))!r} and "
+            f"{short(str(catalogue['item'][0]))!r} as first items; expected the same ids in both"
         )
     return replace(log, clicks=clicks), catalogue
 
 
-def _differing(table: Table, path: Path) -> list[str]:
-    """A note on items whose rows agree in their categories but not in title or metadata."""
-    rows = table.frame.drop(ROW).unique()
-    more = len(rows) - rows["item"].n_unique()
+def _differing(table: Table, merged: Table) -> list[str]:
+    """A note on items whose rows agree in their categories (the others are refused) but not in title or metadata."""
+    rows = table.frame.filter(~pl.col(ROW).is_in(merged.rejected["row"].implode()))
+    features = [column for column in rows.columns if column not in (ROW, "item")]
+    other = [pl.col(column).ne_missing(pl.col(column).first().over("item")) for column in features]
+    more = rows.select(pl.any_horizontal(other).sum()).item() if features else 0
     if not more:
         return []
-    return [f"{more} rows of {path.name} name another title or metadata for an item; its first row is taken."]
+    return [
+        f"{more} rows of {table.path.name} name another title or metadata for an item; its first row is taken."
+    ]
