@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
+
+from recbole_hiersrec.data.manifest import SCHEMA, SECTIONS
 
 SMALL = {
     "gpu_id": "",
@@ -43,3 +47,9 @@ def write_split(data_path: Path, name: str = "shop") -> Path:
     rows = ["user_id:token\tpart:token", *(f"u{user}\t{part}" for user, part in enumerate(parts))]
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return path
+
+
+def write_manifest(folder: Path, **values: Any) -> None:
+    """A manifest.json that says only ``values``; its other sections are there, and empty."""
+    text = json.dumps({**dict.fromkeys(SECTIONS), "schema": SCHEMA, "settings": {"split": "any"}, **values})
+    (folder / "manifest.json").write_text(text, encoding="utf-8")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from atomic_files import write_manifest
 from fake_job import make_record
 
 from recbole_hiersrec.benchmark.suite import Job, expand
@@ -38,9 +39,7 @@ def write_parts(folder: Path, name: str = "toy") -> Path:
     parts = ["train"] * 30 + ["valid"] * 5 + ["test"] * 5
     rows = ["user_id:token\tpart:token", *(f"{session}\t{part}" for session, part in enumerate(parts))]
     (target / f"{name}.user").write_text("\n".join(rows) + "\n")
-    (target / "manifest.json").write_text(
-        json.dumps({"schema": 1, "time": "click", "settings": {"split": "temporal"}})
-    )
+    write_manifest(target, time="click", settings={"split": "temporal"})
     return target
 
 

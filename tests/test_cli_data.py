@@ -177,15 +177,26 @@ def test_faults_of_files_are_one_line(shop: Path) -> None:
         "gone.csv": "no such file",
         "cut.csv.gz": "cut short",
         "empty.csv": "is empty",
-        "semicolons.csv": "separator",
     }.items():
         line = fails(*own(shop, events=name))
         assert str(shop / name) in line
         assert message in line
+    line = fails(*own(shop, "--separator", ",", events="semicolons.csv"))
+    assert "semicolon" in line
+    assert "separator" in line
+    assert run(*own(shop, "--as", "found", events="semicolons.csv")).exit_code == 0  # without being told
     assert "'skuu'" in fails(
         "prepare", "x", "--events", shop / "clicks.csv", "--map", "session=visit_id", "--map", "item=skuu"
     )
     assert "nothing is left after filtering; of 40 interactions" in fails(*own(shop, "--min-length", "9"))
+
+
+def test_describe_misses_the_parts_that_a_manifest_speaks_of(shop: Path) -> None:
+    run(*own(shop))
+    (shop / "d" / "my-shop" / "my-shop.user").unlink()
+    assert "my-shop.user is missing; prepare the data set again" in fails(
+        "describe", "my-shop", "--data-path", shop / "d"
+    )
 
 
 def test_list_goes_on_where_a_manifest_is_damaged(shop: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from atomic_files import write_manifest
 
 from recbole_hiersrec.data.describe import Description, Part, Unseen, describe, gini, top_share
 from recbole_hiersrec.data.manifest import SCHEMA
@@ -55,7 +55,7 @@ def write_folder(data_path: Path, manifest: dict[str, Any] | None = None, **file
         if content is not None:
             (folder / f"shop.{suffix}").write_text(content, encoding="utf-8")
     if manifest is not None:
-        (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        write_manifest(folder, **manifest)
     return data_path
 
 

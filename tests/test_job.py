@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from atomic_files import write_shop, write_split
+from atomic_files import write_manifest, write_shop, write_split
 
 from recbole_hiersrec import register
 from recbole_hiersrec.benchmark.suite import Job, expand
@@ -231,8 +231,7 @@ def test_a_temporal_split(tmp_path: Path, cases: str, n_cases: int) -> None:
 
 def test_leakage_without_stamps_is_unknown(tmp_path: Path) -> None:
     data_path = write_shop(tmp_path / "data")
-    manifest = {"schema": 1, "time": "order", "settings": {"split": "leave-one-out"}}
-    (data_path / "shop" / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    write_manifest(data_path / "shop", time="order", settings={"split": "leave-one-out"})
     record = run(job(data_path, "SequentialPop"), tmp_path / "job")
     assert record["data"]["leakage"] == {"training": 12 * 4, "after": None}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from atomic_files import write_manifest
 from fake_suite import make_suite, suite_values, write_data, write_parts
 
 from recbole_hiersrec import resources
@@ -258,8 +259,7 @@ def test_data_prepared_for_another_split_is_refused(tmp_path: Path) -> None:
     message = r"protocol: split: received 'leave-one-out', data set 'toy' was prepared with split 'temporal' \(.*json"
     with pytest.raises(InputError, match=message):
         expand(suite)
-    manifest = {"schema": 1, "settings": {"split": "leave-one-out"}}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(folder, settings={"split": "leave-one-out"})
     with pytest.raises(InputError, match="received 'temporal', .* prepared with split 'leave-one-out'"):
         expand(make_suite(tmp_path, **TEMPORAL))
     (folder / "manifest.json").unlink()

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import random
 from pathlib import Path
 
@@ -96,6 +97,11 @@ def test_a_file_without_header(tmp_path: Path) -> None:
 def test_quoted_cells_and_blank_lines(tmp_path: Path, text: str) -> None:
     path = write(tmp_path / "a.csv", text)
     assert rows(path, "a", "b") == [(2, "1", "two\nlines"), (3, "2", 'with "quotes"'), (5, "3", "")]
+
+
+def test_quotes_in_the_header_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", '"a\nx","b,c",d\n1,2,3\n')
+    assert rows(path, "b,c", "d") == [(2, "2", "3")]
 
 
 def test_quotes_out_of_place_are_letters(tmp_path: Path) -> None:
@@ -194,6 +200,79 @@ def test_json_values_become_text_on_both_ways_of_reading(tmp_path: Path) -> None
     assert rows(bad, "a", "b", bad_rows="skip") == expected
 
 
+NUMBERS = [
+    "5",
+    "5.0",
+    "1e3",
+    "1E5",
+    "1.50",
+    "-0",
+    "-0.0",
+    "0.1",
+    "1e16",
+    "1e20",
+    "1e22",
+    "1e-7",
+    "5e-324",
+    "1.5e21",
+]
+NUMBERS += ["123456789.123456789123", "12345678901234567890", "9007199254740993.0", "100000000000000000000.0"]
+OTHERS = [
+    '[1,2.0, "a\\nb"]',
+    '{"a":1.0,"b":"é"}',
+    '{"a": {"b": [1e-7, -0.0]}}',
+    "true",
+    "null",
+    '"1.0"',
+    '"\\u00e9"',
+]
+
+
+@pytest.mark.parametrize("value", NUMBERS + OTHERS)
+def test_one_bad_line_does_not_change_json_values(tmp_path: Path, value: str) -> None:
+    line = f'{{"a": {value}}}\n'
+    good, bad = write(tmp_path / "good.jsonl", line), write(tmp_path / "bad.jsonl", line + "{\n")
+    assert rows(good, "a") == rows(bad, "a", bad_rows="skip")
+
+
+def test_json_numbers_as_text(tmp_path: Path) -> None:
+    values = {
+        "5.0": "5",
+        "1e3": "1000",
+        "1e16": "1" + "0" * 16,
+        "1e-7": "0.0000001",
+        "-0.0": "-0",
+        "1.50": "1.5",
+    }
+    path = write(tmp_path / "a.jsonl", "".join(f'{{"a": {value}}}\n' for value in values) + "{\n")
+    assert [text for _, text in rows(path, "a", bad_rows="skip")] == list(values.values())
+
+
+@pytest.mark.parametrize("value", ["1e400", "-1e400", "NaN", "Infinity"])
+def test_json_numbers_are_finite(tmp_path: Path, value: str) -> None:
+    path = write(tmp_path / "a.jsonl", f'{{"a": {value}}}\n{{"a": 1}}\n')
+    assert "row 1: received " in refused(path, "a")
+    assert "is not JSON" in refused(path, "a")
+    assert rows(path, "a", bad_rows="skip") == [(2, "1")]
+
+
+@pytest.mark.parametrize(
+    ("value", "received", "reason"),
+    [
+        ("true", "true", "is true or false"),
+        ("false", "false", "is true or false"),
+        ("[1]", "[1]", "is an array"),
+        ('{"b": 1}', '{"b": 1}', "is an object"),
+    ],
+)
+def test_json_ids_are_text_or_numbers(tmp_path: Path, value: str, received: str, reason: str) -> None:
+    path = write(tmp_path / "a.jsonl", f'{{"a": "true"}}\n{{"a": {value}}}\n{{"a": "[x]"}}\n')
+    message = refused(path, "a", ids=["a"])
+    assert f"row 2, column 'a': received {received!r}; {reason}; allowed for ids: text or whole" in message
+    assert rows(path, "a", bad_rows="skip", ids=["a"]) == [(1, "true"), (3, "[x]")]
+    assert [text for _, text in rows(path, "a")] == ["true", received, "[x]"]
+
+
 def test_a_key_that_some_objects_lack_is_missing_only_where_all_lack_it(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", '{"item": 1}\n{"item": 2, "brand": null}\n')
     assert rows(path, "brand") == [(1, None), (2, None)]
@@ -210,17 +289,21 @@ def test_a_key_that_some_objects_lack_is_missing_only_where_all_lack_it(tmp_path
         ("header_only.csv", b"a,b", "holds no rows"),
         ("blank_rows.csv", b"a,b\n\n\n", "holds no rows"),
         ("blank_first.csv", b"\na,b\n1,2\n", "first line is blank"),
-        ("other.csv", b"a;b\n1;2\n", "separated by a semicolon, not by a comma; pass the separator ';'"),
-        ("tabs.csv", b"a\tb\n1\t2\n", "separated by a tab, not by a comma"),
-        ("commas.tsv", b"x,y\n1,2\n", "separated by a comma, not by a tab"),
+        ("other.csv", b"a;c\n1;2\n", "no column 'b' (columns: a, c)"),
+        ("commas.tsv", b"x,y\n1,2\n", "no column 'a' (columns: x, y)"),
         ("wrong.csv", b"id,b\n1,2\n", "no column 'a' (columns: id, b)"),
         ("near.csv", b"A,b\n1,2\n", "no column 'a'; did you mean 'A'? (columns: A, b)"),
         ("lines.csv", b'"x\ny",b\n1,2\n', "no column 'a' (columns: x y, b)"),
         ("twice.csv", b"a,b,a\n1,2,3\n", "column 'a' stands more than once in the header"),
         ("header_bytes.csv", b"a,b\xff\n1,2\n", "row 1: received 'b\\\\xff'; is not UTF-8: byte 0xff"),
         ("utf16.csv", "a,b\n1,2\n".encode("utf-16"), "is not UTF-8: byte 0xff"),
-        ("mac.csv", b"a,b\r1,2\r", "a carriage return stands within the line"),
-        ("mac.tsv", b"a\tb\r1\t2\r", "a carriage return stands within the line"),
+        ("mac.csv", b"a,b\r1,2\r", "mac.csv, row 1: lines end in a carriage return (CR) alone; allowed: LF"),
+        (
+            "mixed.csv",
+            b"a,b\r1,2\n",
+            "mixed.csv, row 1: a carriage return stands within the line; lines end in a",
+        ),
+        ("mac.tsv", b"a\tb\r1\t2\r", "lines end in a carriage return (CR) alone; allowed: LF or CRLF"),
         (
             "open.csv",
             b'a,b\n1,2\n"3,4\n5,6\n',
@@ -262,6 +345,55 @@ def test_cut_parquet(tmp_path: Path) -> None:
     assert "no column 'b' (columns: a)" in refused(tmp_path / "a.parquet", "b")
     pl.DataFrame({"a": []}).write_parquet(tmp_path / "none.parquet")
     assert "holds no rows" in refused(tmp_path / "none.parquet", "a")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.txt"])
+@pytest.mark.parametrize("separator", [",", "\t", ";", "|"])
+def test_without_a_separator_the_header_tells_it(tmp_path: Path, name: str, separator: str) -> None:
+    path = write(tmp_path / name, "a,b,c\n1,2,3\n".replace(",", separator))
+    assert rows(path, "c", "a") == [(2, "3", "1")]
+    assert column_names(path) == ["a", "b", "c"]
+
+
+def test_the_wanted_columns_tell_the_separator_and_the_suffix_comes_first(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "x,y;a;b\n1,2;3;4\n")
+    assert rows(path, "a", "b") == [(2, "3", "4")]
+    assert column_names(path, ["a"]) == ["x,y", "a", "b"]
+    assert column_names(path) == ["x", "y;a;b"]
+    path = write(tmp_path / "b.tsv", "a,a\ta\n1,2\t3\n")
+    assert rows(path, "a") == [(2, "3")]  # by commas there is an "a", too
+    path = write(tmp_path / "c.csv", 'a,x;"y,b\n1,2,3\n')
+    assert rows(path, "b", "a") == [(2, "3", "1")]  # by semicolons a quote would open and never close
+
+
+def test_a_given_separator_is_not_changed(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "a,b\n1,2\n")
+    for message in (refused(path, "a", separator=";"), refused(path, "x", separator=";")):
+        assert "separated by a comma, not by a semicolon; pass the separator ',', or none" in message
+    with pytest.raises(InputError, match="separated by a comma, not by a semicolon"):
+        column_names(path, separator=";")
+    assert "no column 'x' (columns: a, b)" in refused(path, "x", separator=",")
+
+
+def test_messages_do_not_hold_long_lines(tmp_path: Path) -> None:
+    long = "x" * 100_000
+    faulty = [
+        f"{long},y\n1,2\n",
+        ",".join(["column"] * 9999) + "\n1\n",
+        "a,b\r" + "1,2\r" * 9999,
+        f'"{long}\n',
+    ]
+    faulty += [f'"a"{long},b\n', f"{long}\udcff,b\n", f'a,b\n1,"{long}\n']
+    for number, text in enumerate(faulty):
+        path = write(tmp_path / f"{number}.csv", text.encode("utf-8", "surrogateescape"))
+        assert len(refused(path, "a")) < 500 + len(str(path)), number
+
+
+def test_a_path_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = write(Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.csv")), "a\n1\n")
+    with pytest.raises(InputError) as caught:
+        read_table(path, ["a"])
+    assert str(caught.value) == f"{tmp_path}/caf\\xe9.csv: the path is not UTF-8; rename it"
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:

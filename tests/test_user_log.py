@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,13 @@ import polars as pl
 import pytest
 
 from recbole_hiersrec.data.log import RawLog
-from recbole_hiersrec.data.sources.user_log import DEFAULT_COLUMNS, LogColumns, parse_map, read_user_log
+from recbole_hiersrec.data.sources.user_log import (
+    DEFAULT_COLUMNS,
+    LogColumns,
+    parse_map,
+    read_user_log,
+    resolve_columns,
+)
 from recbole_hiersrec.errors import InputError
 
 COLUMNS = LogColumns(session="visit", item="sku", time="ts")
@@ -41,13 +48,10 @@ def refused(folder: Path, *arguments: Any, **options: Any) -> str:
 
 
 def test_map_names_the_columns() -> None:
-    assert parse_map(["session=visit_id", " item = sku", "time=ts=x"]) == LogColumns(
-        session="visit_id", item="sku", time="ts=x"
-    )
-    assert parse_map(["item=sku", "session=visit_id"]).time is None
-    assert (
-        parse_map([]) == DEFAULT_COLUMNS == LogColumns(session="session_id", item="item_id", time="timestamp")
-    )
+    entries = ["session=visit_id", " item = sku", "time=ts=x"]
+    assert parse_map(entries) == {"session": "visit_id", "item": "sku", "time": "ts=x"}
+    assert parse_map(["time=", "item=sku"]) == {"time": "", "item": "sku"}
+    assert parse_map([]) == {}
 
 
 @pytest.mark.parametrize(
@@ -57,19 +61,72 @@ def test_map_names_the_columns() -> None:
             ["session=v", "itm=s"],
             "--map: unknown key 'itm'; did you mean 'item'? (allowed: session, item, time)",
         ),
-        (["session=v"], "--map: key 'item' is missing"),
-        (["item=v", "time=t"], "--map: key 'session' is missing"),
         (["session"], "--map: received 'session'; expected KEY=COLUMN"),
         (["session="], "--map: received 'session='; expected KEY=COLUMN"),
         (["=v"], "--map: received '=v'; expected KEY=COLUMN"),
         (["item=a", "item=b"], "--map: item is given twice: 'a' and 'b'"),
-        (["item=a", "session=a"], "--map: column 'a' is given twice"),
+        (["time=", "time=a"], "--map: time is given twice: '' and 'a'"),
     ],
 )
 def test_a_wrong_map_is_one_line(entries: list[str], message: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_map(entries)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("header", "entries", "expected"),
+    [
+        ("session_id,item_id,timestamp", [], ("session_id", "item_id", "timestamp")),
+        ("session_id,item_id,when", [], ("session_id", "item_id", None)),
+        ("visit,sku,timestamp", ["session=visit", "item=sku"], ("visit", "sku", "timestamp")),
+        ("visit;sku;timestamp", ["session=visit", "item=sku"], ("visit", "sku", "timestamp")),
+        ("visit,item_id,timestamp", ["session=visit"], ("visit", "item_id", "timestamp")),
+        ("visit,item_id,ts", ["session=visit"], ("visit", "item_id", None)),
+        ("visit,item_id,timestamp", ["session=visit", "time="], ("visit", "item_id", None)),
+        ("visit,item_id,timestamp", ["session=visit", "time=ts"], ("visit", "item_id", "ts")),
+        ("timestamp,item_id", ["session=timestamp", "time="], ("timestamp", "item_id", None)),
+    ],
+)
+def test_what_is_not_mapped_has_its_default(
+    tmp_path: Path, header: str, entries: list[str], expected: tuple[str, str, str | None]
+) -> None:
+    (tmp_path / "events.csv").write_text(f"{header}\n1,2,3\n")
+    session, item, time = expected
+    columns = resolve_columns(tmp_path / "events.csv", entries)
+    assert columns == LogColumns(session=session, item=item, time=time)
+    assert LogColumns(session="session_id", item="item_id", time="timestamp") == DEFAULT_COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (
+            ["session=a", "item=a"],
+            "--map: column 'a' is both session and item; each key needs its own column",
+        ),
+        (["session=item_id"], "--map: column 'item_id' is both session and item"),
+        (["item=timestamp"], "--map: column 'timestamp' is both item and time"),
+    ],
+)
+def test_keys_do_not_share_a_column(tmp_path: Path, entries: list[str], message: str) -> None:
+    (tmp_path / "events.csv").write_text("session_id,item_id,timestamp\n1,2,3\n")
+    with pytest.raises(InputError, match=message):
+        resolve_columns(tmp_path / "events.csv", entries)
+
+
+def test_columns_of_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"events.csv: no such file"):
+        resolve_columns(tmp_path / "events.csv", [])
+    (tmp_path / "events.csv").write_text("session_id;item_id;timestamp\n1;2;3\n")
+    with pytest.raises(InputError, match="separated by a semicolon, not by a tab"):
+        resolve_columns(tmp_path / "events.csv", [], "tab")
+    assert resolve_columns(tmp_path / "events.csv", [], ";").time == "timestamp"
+
+
+def test_a_mapped_time_column_must_be_there(folder: Path) -> None:
+    columns = resolve_columns(folder / "events.csv", ["session=visit", "item=sku", "time=tss"])
+    assert "events.csv: no column 'tss'; did you mean 'ts'?" in refused(folder, columns)
 
 
 def test_events_and_items(folder: Path) -> None:
@@ -131,7 +188,15 @@ def test_another_separator(folder: Path, separator: str) -> None:
         (folder / f"{name}.txt").write_text(text)
     log = read(folder, events="events.txt", items="items.txt", separator=separator)
     assert log.clicks.equals(read(folder).clicks)
-    assert "pass the separator" in refused(folder, events="events.txt")
+    assert "events.csv: cells are separated by a comma, not by" in refused(folder, separator=separator)
+    message = refused(folder, events="events.txt", separator=separator)
+    assert "items.csv: cells are separated by a comma, not by" in message
+    for events, items in (("events.txt", "items.csv"), ("events.csv", "items.txt")):
+        detected = read(folder, events=events, items=items)
+        assert detected.clicks.equals(log.clicks)
+        assert isinstance(detected.items, pl.DataFrame)
+        assert isinstance(log.items, pl.DataFrame)
+        assert detected.items.equals(log.items)
 
 
 def test_ids_of_both_files_get_one_type(folder: Path) -> None:
@@ -157,7 +222,11 @@ def test_items_that_nobody_clicked_on_point_to_a_wrong_column(folder: Path) -> N
 
 def test_the_item_column_of_the_catalogue(folder: Path) -> None:
     (folder / "items.csv").write_text("id,sku_nr,dept\na,9,home\n")
-    assert "items.csv: no column 'sku'; did you mean 'sku_nr'?" in refused(folder, levels=["dept"])
+    message = refused(folder, levels=["dept"])
+    assert (
+        "items.csv: no column 'sku'; did you mean 'sku_nr'? (columns: id, sku_nr, dept); pass the" in message
+    )
+    assert message.endswith("as --item-column COLUMN")
     log = read(folder, levels=["dept"], item_column="id")
     assert isinstance(log.items, pl.DataFrame)
     assert log.items.rows() == [("a", "home")]
@@ -210,6 +279,39 @@ def test_nested_values_are_no_categories(folder: Path) -> None:
     assert "column 'dept' has type List(String); allowed: text or numbers" in message
 
 
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (pl.Series([b"\xff\xfe"]), "Binary"),
+        (pl.Series([b"plain"]), "Binary"),
+        (pl.Series([5]).cast(pl.Duration("us")), "Duration(time_unit='us')"),
+    ],
+)
+def test_types_that_are_no_text_are_refused(folder: Path, values: pl.Series, shown: str) -> None:
+    pl.DataFrame({"sku": ["a"], "dept": ["x"], "name": values}).write_parquet(folder / "items.parquet")
+    for options in ({"title": "name"}, {"metadata": ["name"]}):
+        message = refused(folder, levels=["dept"], items="items.parquet", **options)
+        assert f"items.parquet: column 'name' has type {shown}; allowed: text or numbers, dates" in message
+
+
+def test_true_and_dates_are_categories(folder: Path) -> None:
+    frame = pl.DataFrame({"sku": ["a", "b"], "new": [True, None], "day": [date(2020, 9, 13), None]})
+    frame.write_parquet(folder / "items.parquet")
+    log = read(folder, levels=["new"], metadata=["day"], items="items.parquet")
+    assert isinstance(log.items, pl.DataFrame)
+    assert log.items.rows() == [("a", "true", "2020-09-13"), ("b", "", "")]
+
+
+@pytest.mark.parametrize("value", ["true", '{"id": 1}', "[1]"])
+def test_json_ids_that_are_neither_text_nor_numbers(folder: Path, value: str) -> None:
+    (folder / "events.jsonl").write_text(f'{{"visit": 1, "sku": {value}, "ts": 5}}\n')
+    message = refused(folder, events="events.jsonl")
+    assert f"row 1, column 'sku': received {value!r}; is " in message
+    (folder / "items.jsonl").write_text(f'{{"sku": {value}, "dept": "x"}}\n')
+    message = refused(folder, levels=["dept"], items="items.jsonl")
+    assert f"row 1, column 'sku': received {value!r}; is " in message
+
+
 def test_rows_of_an_item_that_agree_are_merged_and_others_refused(folder: Path) -> None:
     again = ITEMS + "a,home,lamps,Another name,Lux\na,home,lamps,A lamp,Lux\n"
     (folder / "items.csv").write_text(again)
@@ -230,6 +332,20 @@ def test_rows_of_an_item_that_agree_are_merged_and_others_refused(folder: Path) 
     assert skipped.rejected.rows() == [
         ("items.csv", 7, "kind", "desks", "row 2 has 'lamps' for the same item 'a'; allowed: one value")
     ]
+
+
+def test_only_merged_rows_are_said_to_have_another_title(folder: Path) -> None:
+    (folder / "items.csv").write_text(ITEMS + "a,home,desks,A desk,Lux\n")
+    skipped = read(folder, bad_rows="skip", title="name")
+    assert skipped.rejected["row"].to_list() == [5]
+    assert skipped.notes == ()
+    (folder / "items.csv").write_text(
+        ITEMS + "a,home,desks,A desk,Lux\n" + "a,home,lamps,X,Lux\n" * 2 + "b,home,,B,Y\n"
+    )
+    skipped = read(folder, bad_rows="skip", title="name", metadata=["brand"])
+    assert skipped.notes == (
+        "3 rows of items.csv name another title or metadata for an item; its first row is taken.",
+    )
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,46 @@ def test_the_rarer_unit_is_refused_and_of_two_equal_ones_the_later(values: list[
         seconds(values)
 
 
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (["20200913", "20200914"], "20200913"),
+        ([19700101, 21001231], "19700101"),
+        (["20200913122640", "20200914000000"], "20200913122640"),
+        ([20200913122640.0, 21001231235959.0], "20200913122640.0"),
+    ],
+)
+def test_dates_written_as_numbers_are_refused(values: list[Any], shown: str) -> None:
+    with pytest.raises(InputError) as caught:
+        seconds(values)
+    assert str(caught.value) == (
+        f"log.csv, row 2, column 'x': received {shown!r}; looks like a date, as all rows do; write it as 2020-09-13, "
+        "with a time as 2020-09-13T12:26:40, or say the unit (--time-unit)"
+    )
+    assert seconds(values, "s") == [float(value) for value in values]
+    with pytest.raises(InputError, match="looks like a date"):
+        check_times(table(values, "skip"), "x")
+
+
+@pytest.mark.parametrize(
+    ("values", "divisor"),
+    [
+        ([20200913, 20201301], 1),  # no month 13
+        ([20200913, 20200932], 1),
+        ([20200913, 20200900], 1),
+        ([20200913.5], 1),
+        ([19691231], 1),
+        ([21010101], 1),
+        ([20200913, 5], 1),
+        ([20200913246060], 1e3),
+        ([20200913122640, 20200913126000], 1e3),
+        ([20200913122640, 20200913120060], 1e3),
+    ],
+)
+def test_other_numbers_are_no_dates(values: list[float], divisor: float) -> None:
+    assert seconds([float(value) for value in values]) == [value / divisor for value in values]
+
+
 def test_times_of_other_types_and_unknown_units() -> None:
     with pytest.raises(InputError, match="column 'x' has type Boolean; allowed for times"):
         seconds([True])
@@ -234,6 +274,19 @@ def test_times_of_other_types_and_unknown_units() -> None:
         check_times(table(["x"], "skip"), "x")
     with pytest.raises(InputError, match="every row was refused; row 2"):
         check_times(table(["x"], "skip"), "x", "s")
+
+
+def test_long_values_are_shortened_in_messages() -> None:
+    long = "x" * 1000
+    with pytest.raises(InputError) as caught:
+        one_row_an_item(table(["a", "a"], level=["y", long]), "x", ["level"])
+    assert len(str(caught.value)) < 300
+    with pytest.raises(InputError) as caught:
+        check_times(table([long], "skip"), "x")
+    assert len(str(caught.value)) < 300
+    with pytest.raises(InputError) as caught:
+        seconds(["0" * 1000 + "5", "1396867869"])
+    assert len(str(caught.value)) < 400
 
 
 def test_the_same_rows_of_an_item_are_merged() -> None:

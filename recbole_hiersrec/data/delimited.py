@@ -76,7 +76,7 @@ def first_record(content: Content, separator: str, quote: str | None) -> list[st
     """
     number, cells, fault = next(records(content, separator, quote))
     if fault == CARRIAGE_RETURN or any("\r" in cell.strip("\r\n") for cell in cells):
-        reason = CARRIAGE_RETURN if content.data.find(b"\n") >= 0 else _ONLY_CARRIAGE_RETURNS
+        reason = CARRIAGE_RETURN if content.data.find(b"\n", 0) >= 0 else _ONLY_CARRIAGE_RETURNS
         raise InputError(f"{content.path}, row 1: {reason}")
     if fault:
         raise InputError(f"{content.path}, row {number}: received {shown(cells[0])!r}; {fault}")
@@ -185,7 +185,8 @@ def _wrong_separator(content: Content, received: str, there: str) -> InputError:
 
 def _fast(content: Content, layout: Layout) -> pl.DataFrame | None:
     """All columns, named "0", "1", ..., and ROW; None where the result might not be what the file says."""
-    quote = layout.quote if layout.quote and content.data.find(layout.quote.encode()) >= 0 else None
+    # 0: a mapped file searches from where it was read last, which is below the header
+    quote = layout.quote if layout.quote and content.data.find(layout.quote.encode(), 0) >= 0 else None
     if content.data[-1:] == layout.separator.encode():
         return None  # Polars misses a surplus cell in a last line without a line feed
     if quote and not well_quoted(content.data, layout.separator, quote):

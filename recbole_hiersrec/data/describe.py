@@ -27,6 +27,7 @@ from recbole_hiersrec.data.parts import PARTS, TEST, TRAIN
 from recbole_hiersrec.data.sessions import Leakage, Sessions, read_sessions
 from recbole_hiersrec.data.steps import count_ties
 from recbole_hiersrec.data.taxonomy import UNKNOWN, IntArray, Taxonomy
+from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.reading import read_yaml
 from recbole_hiersrec.resources import dataset_defaults
 from recbole_hiersrec.settings import TestCases, hiersrec_settings
@@ -146,6 +147,8 @@ def describe(name: str, data_path: Path) -> Description:
     """
     files = atomic_files(name, data_path)
     manifest = read_manifest(dataset_folder(name, data_path))
+    if manifest and manifest["settings"]["split"] == "temporal" and "user" not in files:
+        raise InputError(f"{files['inter'].with_suffix('.user')} is missing; prepare the data set again")
     settings, where = _settings(name, data_path)
     user, item, when = (settings.get(key) or default for key, default in COLUMNS.items())
     stamps: str | None = when

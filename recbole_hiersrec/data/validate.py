@@ -108,8 +108,9 @@ def check_times(table: Table, column: str, unit: TimeUnit = "auto") -> Table:
     1e17 as nanoseconds (each of them 1973 or later).
 
     Raises:
-        InputError: a time is empty, not a time, not finite or negative; or the units differ between rows;
-            or with ``unit`` "auto" all of them look like dates written as numbers, as 20140407. (``bad_rows`` "skip": such rows are moved to ``rejected``, of two units the rarer one's.)
+        InputError: a time is empty, not a time, not finite or negative; or the units differ between rows.
+            (``bad_rows`` "skip": such rows are moved to ``rejected``, of two units the rarer one's.) Or with ``unit``
+            "auto" all times look like dates written as numbers, as 20140407.
     """
     if unit not in get_args(TimeUnit):
         units = ", ".join(get_args(TimeUnit))
@@ -256,7 +257,8 @@ def _one_unit(table: Table, column: str) -> Table:
     usual, _, row, example = kinds.sort("rows", descending=True, maintain_order=True).row(0)
     for kind in kinds[_KIND]:
         if kind != usual:
-            reason = f"is {_KINDS[kind]}, while row {row} ({short(example)!r}) is {_KINDS[usual]}; allowed: one unit in a file"
+            other = f"row {row} ({short(example)!r}) is {_KINDS[usual]}"
+            reason = f"is {_KINDS[kind]}, while {other}; allowed: one unit in a file"
             table = table.refuse(column, pl.col(_KIND) == kind, reason)
     return table
 
@@ -283,8 +285,8 @@ def _no_written_dates(table: Table, column: str) -> None:
         if table.frame.select(date.all()).item():
             row, received = table.frame.select(ROW, pl.col(column).cast(pl.String)).row(0)
             raise InputError(
-                f"{table.path}, row {row}, column '{column}': received {short(received)!r}; looks like a date, as do all "
-                "rows; write it as 2020-09-13, with a time as 2020-09-13T12:26:40, or say the unit (--time-unit)"
+                f"{table.path}, row {row}, column '{column}': received {short(received)!r}; looks like a date, as "
+                "all rows do; write it as 2020-09-13, with a time as 2020-09-13T12:26:40, or say the unit (--time-unit)"
             )
 
 
