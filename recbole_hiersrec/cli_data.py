@@ -32,7 +32,11 @@ def prepare(
     events: Annotated[Path | None, typer.Option(help="Your clicks: CSV, TSV, JSON lines, Parquet.")] = None,
     items: Annotated[Path | None, typer.Option(help="Your catalogue, in one of the same formats.")] = None,
     mapping: Annotated[
-        list[str] | None, typer.Option("--map", help="session=COLUMN, item=COLUMN, time=COLUMN.")
+        list[str] | None,
+        typer.Option(
+            "--map",
+            help="session=COLUMN, item=COLUMN, time=COLUMN; if not given session_id, item_id, timestamp. time=: none.",
+        ),
     ] = None,
     levels: Annotated[str, typer.Option(help="Category columns of --items, coarse to fine: a,b,c.")] = "",
     title: Annotated[str | None, typer.Option(help="Title column of --items.")] = None,
@@ -41,7 +45,8 @@ def prepare(
         str | None, typer.Option(help="Item column of --items, if named otherwise than in --events.")
     ] = None,
     separator: Annotated[
-        str | None, typer.Option(help="Of the text files: a character, or tab; default by suffix.")
+        str | None,
+        typer.Option(help="Of the text files: a character, or tab; found in each header if not given."),
     ] = None,
     time_unit: Annotated[str, typer.Option(help="auto, s, ms, us or ns.")] = "auto",
     rename: Annotated[

@@ -70,7 +70,7 @@ def check_ids(table: Table, *columns: str) -> Table:
 def _check_text_ids(table: Table, column: str) -> Table:
     value = pl.col(column)
     faults = (
-        (value.is_null() | (value == ""), "is empty; allowed: any text"),
+        (value.is_null() | (value.str.strip_chars() == ""), "is empty or blank; allowed: any text"),
         (value.is_in(sorted(MISSING)), "RecBole reads this as missing; rename it"),
         (value.str.contains(_CONTROL), "holds a tab, a line break or another control character; rename it"),
         (value.str.starts_with('"'), "begins with a quote, which RecBole takes for a quoted cell; rename it"),

@@ -20,9 +20,10 @@ from recbole_hiersrec.data.validate import TimeUnit, check_ids, check_times, one
 from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.reading import Settings
 
-RESERVED = ("item", "item_id", "title", "user_id", "timestamp", "part")
+RESERVED = ("item", "item_id", "title", "user_id", "timestamp", "part", "item_length", "position_id")
 """Columns of the written files that are not the user's."""
 
+_LIST = "_list"  # RecBole's own columns of histories
 _LEARNED = "learned_"  # prefix of levels that were learned from co-occurrence
 _NO_TEXT = (pl.Binary, pl.Duration, pl.Object)  # what has no one way to be written as text
 _TABS = {"\\t": "\t", "tab": "\t"}
@@ -215,15 +216,15 @@ def _check_features(items: Path | None, written: Sequence[str], title: str | Non
         if features.count(name) > 1:
             raise InputError(f"column '{name}' is given twice among levels, title and metadata")
     for name in written:
-        if not name or re.search(r"[:\x00-\x1f\x7f-\x9f\u2028\u2029]", name):
+        if not name or name.startswith('"') or re.search(r"[:\x00-\x1f\x7f-\x9f\u2028\u2029]", name):
             raise InputError(
-                f"column {name!r} cannot be a level or metadata: its name must not be empty or hold a colon, "
-                "a tab or a line break; rename the column"
+                f"column {name!r} cannot be a level or metadata: its name must not be empty, begin with a quote, or "
+                "hold a colon, a tab or a line break; rename the column"
             )
-        if name.startswith(_LEARNED) or name in RESERVED:
+        if name.startswith(_LEARNED) or name in RESERVED or name.endswith(_LIST):
             raise InputError(
                 f"column '{name}' cannot be a level or metadata: {', '.join(RESERVED)} and names that begin "
-                f"with {_LEARNED} have their own meaning in a prepared data set; rename the column"
+                f"with {_LEARNED} or end in {_LIST} have their own meaning in a prepared data set; rename the column"
             )
 
 
