@@ -16,6 +16,7 @@ import pytest
 from logs import raw_log, request, words
 
 from recbole_hiersrec.data.manifest import read_manifest
+from recbole_hiersrec.data.parts import TRAIN
 from recbole_hiersrec.data.prepare import Outcome, prepare
 from recbole_hiersrec.data.sessions import read_sessions
 from recbole_hiersrec.data.taxonomy import Taxonomy
@@ -167,18 +168,36 @@ def test_properties_are_asked_for_as_of_the_split(tmp_path: Path) -> None:
     assert asked == [13.0, None]  # the end of s3, the first validation session
 
 
-def test_learned_levels_come_from_training_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("split", ["temporal", "leave-one-out"])
+def test_learned_levels_come_from_training_alone(
+    tmp_path: Path, split: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recbole_hiersrec.data import learned
+
+    original, given = learned.learn_levels, []
+
+    def spy(session: Any, item: Any, *more: Any) -> Any:
+        given.extend(zip(session.tolist(), item.tolist(), strict=True))
+        return original(session, item, *more)
+
+    monkeypatch.setattr(learned, "learn_levels", spy)
     rows = words(*["abab", "baba", "cdcd", "dcdc"] * 5, "acac", "caca", "bdbd", "dbdb")
-    settings = {"learn_taxonomy": True, "valid": "1/12", "test": "1/12"}
-    outcome = made(tmp_path, rows, raw={}, **settings)
+    outcome = made(tmp_path, rows, raw={}, learn_taxonomy=True, split=split)
     assert [level["learned"] for level in outcome.manifest["levels"]] == [True, True]
-    item = (outcome.folder / "shop.item").read_text()
-    assert item.splitlines()[0] == "item_id:token\tlearned_1:token\tlearned_2:token"
-    swap = {"a": "b", "b": "a"}
-    late = ("s20", "s21", "s22", "s23")  # validation and test
-    changed = [(s, swap.get(i, i) if s in late else i, t) for s, i, t in rows]
-    (tmp_path / "b").mkdir()
-    assert (made(tmp_path / "b", changed, raw={}, **settings).folder / "shop.item").read_text() == item
+    header = (outcome.folder / "shop.item").read_text().splitlines()[0]
+    assert header == "item_id:token\tlearned_1:token\tlearned_2:token"
+    files = {suffix: outcome.folder / f"shop.{suffix}" for suffix in ("inter", "user")}
+    log = read_sessions({suffix: path for suffix, path in files.items() if path.exists()})
+    training = log.part_of_rows() == TRAIN
+    assert 0 < training.sum() < len(training)
+    assert given == list(zip(log.session[training].tolist(), log.item[training].tolist(), strict=True))
+
+
+def test_a_folder_moved_aside_by_a_killed_preparation_comes_back(tmp_path: Path) -> None:
+    folder = made(tmp_path).folder
+    folder.rename(folder.with_name(".old-shop"))
+    assert not made(tmp_path).changed
+    assert (folder / "shop.inter").is_file()
 
 
 def test_a_log_without_stamps_needs_leave_one_out(tmp_path: Path) -> None:

@@ -87,10 +87,9 @@ def test_items_unseen_in_training_are_dropped_and_counted() -> None:
 
 
 def test_a_share_of_training_is_the_most_recent() -> None:
-    log, _ = split(words(*["ab"] * 12), valid="0.1", test="0.2", train_fraction="1/3")
-    assert parts(log) == {
-        "s6": "train", "s7": "train", "s8": "train", "s9": "valid", "s10": "test", "s11": "test",
-    }  # fmt: skip
+    rows = [*words(*["ab"] * 12), ("x", "a", 3.5), ("x", "b", 22.5)]  # x straddles the cut of the test part
+    log, _ = split(rows, valid="0.1", test="0.2", train_fraction="1/3")
+    assert parts(log) == {"s7": "train", "s8": "train", "s9": "train", "s10": "valid", "s11": "test"}
 
 
 @pytest.mark.parametrize(
