@@ -87,7 +87,7 @@ def test_items_unseen_in_training_are_dropped_and_counted() -> None:
 
 
 def test_a_share_of_training_is_the_most_recent() -> None:
-    rows = [*words(*["ab"] * 12), ("x", "a", 3.5), ("x", "b", 22.5)]  # x straddles the cut of the test part
+    rows = [*words(*["ab"] * 12), ("q", "a", 3.5), ("q", "b", 22.5)]  # q straddles the cut of the test part
     log, _ = split(rows, valid="0.1", test="0.2", train_fraction="1/3")
     assert parts(log) == {"s7": "train", "s8": "train", "s9": "train", "s10": "valid", "s11": "test"}
 
