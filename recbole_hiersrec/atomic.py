@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -106,6 +105,8 @@ def locked(path: Path, patience: float, message: str) -> Iterator[int]:
     Raises:
         InputError: another holder keeps it, or the file cannot be written.
     """
+    import fcntl  # not on Windows, where the rest of this module works
+
     try:
         lock = path.open("w")
     except OSError as error:

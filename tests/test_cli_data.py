@@ -93,7 +93,10 @@ def test_text_and_parquet_give_the_same_files(shop: Path) -> None:
         assert first.read_bytes() == second.read_bytes()
 
 
-def test_list_names_every_source_with_its_files_and_licence() -> None:
+def test_list_names_every_source_with_its_files_and_licence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     shown = run("list").stdout
     for source in SOURCES.values():
         assert source.name in shown
@@ -102,7 +105,10 @@ def test_list_names_every_source_with_its_files_and_licence() -> None:
     assert "shipped" in shown  # ml-100k
 
 
-def test_what_cannot_be_downloaded_says_which_files_to_put_where(tmp_path: Path) -> None:
+def test_what_cannot_be_downloaded_says_which_files_to_put_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for source in SOURCES.values():
         if source.locate is None:
             message = fails("prepare", source.name)
@@ -169,7 +175,8 @@ def test_bad_rows_stop_or_are_left_out_and_listed(shop: Path) -> None:
     assert (read_manifest(shop / "d" / "my-shop") or {})["rejected_rows"] == 2
 
 
-def test_faults_of_files_are_one_line(shop: Path) -> None:
+def test_faults_of_files_are_one_line(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shop)
     (shop / "cut.csv.gz").write_bytes(gzip.compress((shop / "clicks.csv").read_bytes())[:-20])
     (shop / "empty.csv").touch()
     (shop / "semicolons.csv").write_text((shop / "clicks.csv").read_text().replace(",", ";"))

@@ -46,11 +46,14 @@ def items(log: RawLog) -> dict[str, tuple[str | None, ...]]:
 def test_views(tmp_path: Path) -> None:
     log = SOURCE.read(write(tmp_path), "stop")
     assert DAY == 16_930 * 86_400
+    assert (
+        log.time == "session"
+    )  # the time of day is not published: the stamp is the day's, timeframe the order
     assert log.clicks.rows() == [
-        ("1", "81766", DAY + 526.309),
-        ("1", "31331", DAY + 1031.018),
-        ("2", "32118", DAY + 86_400 + 243.569),
         ("1", "81766", DAY),
+        ("1", "81766", DAY),
+        ("1", "31331", DAY),
+        ("2", "32118", DAY + 86_400),
     ]
 
 

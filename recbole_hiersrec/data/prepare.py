@@ -1,4 +1,4 @@
-"""One preparation: read -> filter -> split -> catalogue -> files, the folder complete or as it was before."""
+"""One preparation: read -> filter -> split -> catalogue -> files, made beside the old folder and renamed."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from recbole_hiersrec.data.parts import PARTS, TRAIN
 from recbole_hiersrec.data.sessions import Sessions
 from recbole_hiersrec.data.split import check_leave_one_out, temporal_split
 from recbole_hiersrec.data.steps import Count, apply_filters, count_ties, encode, size
+from recbole_hiersrec.data.taxonomy import LEARNED
 from recbole_hiersrec.data.writer import (
     SideInformation,
     clean,
@@ -45,9 +46,6 @@ from recbole_hiersrec.data.writer import (
 )
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.resources import FIGURE_NAMES, FIGURES
-
-LEARNED = "learned_"
-"""Prefix of the names of learned levels, by which every report knows them."""
 
 PATIENCE = 5.0
 """Seconds to wait for another preparation of the same name."""

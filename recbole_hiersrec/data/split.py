@@ -133,7 +133,7 @@ def _drop_unseen(log: Sessions, settings: PrepareSettings, counts: list[Count]) 
     seen = np.zeros(log.n_items, dtype=bool)
     seen[log.item[in_training]] = True
     rest = Rest(log)
-    rest.remove(np.flatnonzero(~(in_training | seen[log.item])))
+    rest.remove(np.flatnonzero(~seen[log.item]))
     if settings.collapse_repeats:
         rest.collapse_repeats()
     rest.remove_short_sessions(settings.shortest)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from recbole_hiersrec.errors import CheckpointError, InputError
 
 UNKNOWN = "(unknown)"
+LEARNED = "learned_"
+"""Prefix of the names of learned levels, by which every report knows them."""
 IntArray = NDArray[np.int64]
 Path_ = tuple[str, ...]
 

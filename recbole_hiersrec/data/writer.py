@@ -54,19 +54,17 @@ def write_inter(path: Path, log: Sessions) -> None:
     """
     header = b"user_id:token\titem_id:token\ttimestamp:float\n"
     time = _positions(log) if log.time is None else log.time
-    whole = bool((time == np.floor(time)).all())
     with path.open("wb") as file:
         file.write(header)
         for start in range(0, len(log.item), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
-            stamps = pl.Series(time[rows])
             _write_rows(
                 file,
                 pl.DataFrame(
                     {
                         "user": log.session_tokens.gather(log.session[rows]),
                         "item": log.item_tokens.gather(log.item[rows]),
-                        "time": stamps.cast(pl.Int64) if whole else stamps,
+                        "time": pl.Series(time[rows]),
                     }
                 ),
             )

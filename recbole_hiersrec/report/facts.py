@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from recbole_hiersrec import resources
-from recbole_hiersrec.data.prepare import LEARNED
 from recbole_hiersrec.data.sessions import Leakage
+from recbole_hiersrec.data.taxonomy import LEARNED
 from recbole_hiersrec.report.frame import Record
 
 DEFINITIONS = """\

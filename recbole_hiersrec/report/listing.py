@@ -68,7 +68,11 @@ def _row(source: Source, prepared: Mapping[str, Mapping[str, Any]]) -> list[str]
         levels = str(len(manifest["levels"]))
         return [source.name, domain, *_sizes(manifest), levels, f"ready: {name}"]
     sizes = ["?" if size is None else f"{size:,}" for size in source.published]
-    return [source.name, domain, *sizes, str(len(source.levels)), _state(source)]
+    return [source.name, domain, *sizes, _depth(source), _state(source)]
+
+
+def _depth(source: Source) -> str:
+    return "varies" if "..." in source.levels else str(len(source.levels))
 
 
 def _state(source: Source) -> str:

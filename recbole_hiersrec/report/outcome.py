@@ -56,7 +56,7 @@ def _remarks(manifest: Mapping[str, Any]) -> list[str]:
     settings, levels = manifest["settings"], manifest["levels"]
     remarks = [f"split: {settings['split']}; {leakage_line(manifest['leakage'])}"]
     if manifest["ties_in_time"]:
-        remarks.append(f"ties in time, kept in the order of the file: {manifest['ties_in_time']:,}")
+        remarks.append(f"ties in time (clicks at the time of the one before): {manifest['ties_in_time']:,}")
     if levels:
         named = ", ".join(
             f"{level['name']} ({level['categories']:,}{', learned' if level['learned'] else ''})"

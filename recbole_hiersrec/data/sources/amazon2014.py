@@ -76,7 +76,7 @@ def read(reviews: Path, metadata: Path, bad_rows: BadRows) -> RawLog:
         InputError: a file is damaged or cut short, or a row is bad and ``bad_rows`` is "stop".
     """
     log = read_table(reviews, ["reviewerID", "asin", "unixReviewTime"], bad_rows)
-    log = check_times(check_ids(log, "reviewerID", "asin"), "unixReviewTime", "s")
+    log = check_times(check_ids(log, "reviewerID", "asin"), "unixReviewTime")
     catalogue = _metadata(metadata, bad_rows)
     levels, cut = _levels(catalogue.frame["paths"].to_list())
     items = catalogue.frame.select(

@@ -11,8 +11,9 @@ Raw format: three files with cells separated by ``;``.
 
 Copies whose headers say ``session_id``, ``item_id`` and so on are read as well.
 
-Rules: a click's time is ``eventdate`` + ``timeframe``. Within a session that is the order of the views; between
-sessions it is exact to the day only. The level is ``categoryId``, the title the name's hashed words, and the price
+Rules: views are in the order of ``eventdate`` + ``timeframe``; every view of a session then has the stamp of the day of
+its last one, because the time of day is not published: a split that cut by ``timeframe`` would put the long sessions of
+a day into the later part. The level is ``categoryId``, the title the name's hashed words, and the price
 the published logarithm as a token.
 
 The last seven days are the test part, as in S. Wu et al., Session-based recommendation with graph neural networks,
@@ -56,15 +57,18 @@ def read(folder: Path, bad_rows: BadRows) -> RawLog:
     products = _products(folder / PRODUCTS, bad_rows)
     categories = _categories(folder / CATEGORIES, bad_rows)
     return RawLog(
-        clicks=views.frame.select("session", "item", "time"),
+        clicks=views.frame.sort("session", "time", maintain_order=True).select(
+            "session", "item", time=pl.col("day").max().over("session")
+        ),
         items=categories.frame.select("item", "category").join(
             products.frame.select("item", "title", "price"), on="item", how="full", coalesce=True
         ),
         levels=("category",),
         title="title",
         metadata=("price",),
+        time="session",
         rejected=pl.concat([views.rejected, products.rejected, categories.rejected]),
-        notes=("Times of different sessions are comparable by day only: the time of day is not published.",),
+        notes=("The time of day is not published: every view of a session has the stamp of its day.",),
     )
 
 
@@ -72,7 +76,8 @@ def _views(path: Path, bad_rows: BadRows) -> Table:
     session, item, offset, day = names = _spelt(path, "sessionId", "itemId", "timeframe", "eventdate")
     table = check_ids(read_table(path, names, bad_rows, separator=";"), session, item)
     table = check_times(check_times(table, day), offset, "ms")
-    return _with(table, session=pl.col(session), item=pl.col(item), time=pl.col(day) + pl.col(offset))
+    time = pl.col(day) + pl.col(offset)
+    return _with(table, session=pl.col(session), item=pl.col(item), day=pl.col(day), time=time)
 
 
 def _products(path: Path, bad_rows: BadRows) -> Table:

@@ -52,7 +52,7 @@ def read(folder: Path, bad_rows: BadRows) -> RawLog:
 
 def _ratings(path: Path, bad_rows: BadRows) -> Table:
     table = read_table(path, [_SESSION, _ITEM, _TIME], bad_rows, separator=SEPARATOR, quote=None)
-    table = check_times(check_ids(table, _SESSION, _ITEM), _TIME, "s")
+    table = check_times(check_ids(table, _SESSION, _ITEM), _TIME)
     return replace(table, frame=table.frame.select(session=_SESSION, item=_ITEM, time=_TIME))
 
 

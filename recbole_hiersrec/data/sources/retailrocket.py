@@ -72,14 +72,14 @@ def _events(path: Path, bad_rows: BadRows) -> Table:
     allowed = f"allowed: {', '.join(EVENT_KINDS)}"
     table = table.refuse("event", ~pl.col("event").is_in(EVENT_KINDS), allowed)
     table = _only(table, "event", "view")
-    return check_times(check_ids(table, "visitorid", "itemid"), "timestamp", "ms")
+    return check_times(check_ids(table, "visitorid", "itemid"), "timestamp")
 
 
 def _categories(path: Path, bad_rows: BadRows, parents: dict[str, str]) -> Table:
     """The rows that tell an item's category. All others go at once: together they are several times as large."""
     table = read_table(path, ["timestamp", "itemid", "property", "value"], bad_rows, separator=",")
     table = _only(table, "property", "categoryid")
-    table = check_times(check_ids(table, "itemid"), "timestamp", "ms")
+    table = check_times(check_ids(table, "itemid"), "timestamp")
     known = pl.Series(list(parents), dtype=pl.String)
     return table.refuse("value", ~pl.col("value").is_in(known.implode()), f"allowed: a category of {TREE}")
 

@@ -16,6 +16,7 @@ import polars as pl
 from recbole_hiersrec.data.delimited import missing_column
 from recbole_hiersrec.data.log import ROW, BadRows, RawLog, Table, short
 from recbole_hiersrec.data.tables import column_names, read_table
+from recbole_hiersrec.data.taxonomy import LEARNED
 from recbole_hiersrec.data.validate import TimeUnit, check_ids, check_times, one_row_an_item
 from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.reading import Settings
@@ -24,7 +25,6 @@ RESERVED = ("item", "item_id", "title", "user_id", "timestamp", "part", "item_le
 """Columns of the written files that are not the user's."""
 
 _LIST = "_list"  # RecBole's own columns of histories
-_LEARNED = "learned_"  # prefix of levels that were learned from co-occurrence
 _NO_TEXT = (pl.Binary, pl.Duration, pl.Object)  # what has no one way to be written as text
 _TABS = {"\\t": "\t", "tab": "\t"}
 
@@ -221,10 +221,10 @@ def _check_features(items: Path | None, written: Sequence[str], title: str | Non
                 f"column {name!r} cannot be a level or metadata: its name must not be empty, begin with a quote, or "
                 "hold a colon, a tab or a line break; rename the column"
             )
-        if name.startswith(_LEARNED) or name in RESERVED or name.endswith(_LIST):
+        if name.startswith(LEARNED) or name in RESERVED or name.endswith(_LIST):
             raise InputError(
                 f"column '{name}' cannot be a level or metadata: {', '.join(RESERVED)} and names that begin "
-                f"with {_LEARNED} or end in {_LIST} have their own meaning in a prepared data set; rename the column"
+                f"with {LEARNED} or end in {_LIST} have their own meaning in a prepared data set; rename the column"
             )
 
 
