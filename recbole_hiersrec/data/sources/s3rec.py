@@ -26,8 +26,8 @@ out with ``category_fields`` where that is too fine.
 
 Counted in these files. Beauty: 3,120 different lists (3,116 sets); 7,494 of 12,101 items have a brand; 747 items name
 an attribute after a rarer one, each time a shared name. Sports: 6,090 lists (6,047 sets), those of 957 items with
-repeats; every list begins with a brand, but one "brand" has 7,263 of 18,357 items, most likely the empty name (as has number 1 of
-Toys). It is kept as it is.
+repeats; every list begins with a brand, but one "brand" has 7,263 of 18,357 items, most likely the empty name (as has
+number 1 of Toys). It is kept as it is.
 
 The lists of Yelp and LastFM have neither brand nor paths: Yelp's are unordered labels, LastFM's are tags, once for each
 time they were given. There an item's attributes are ordered by how often its list names them, then by frequency, then
