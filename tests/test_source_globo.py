@@ -54,6 +54,14 @@ def test_parquet(tmp_path: Path) -> None:
     assert "imputed" in log.notes[0]
 
 
+def test_seconds_among_milliseconds_are_refused(tmp_path: Path) -> None:
+    rows = [*ROWS, (1, 1506825426267738, 1506825426000, 2, 5, 1506827047)]
+    with pytest.raises(
+        InputError, match="row 5, column 'click_timestamp': received '1506827047'.* is in seconds"
+    ):
+        read(write_parquet(tmp_path, rows))
+
+
 @pytest.mark.parametrize("below", ["", "clicks"])
 def test_hourly_files_give_the_same_log(tmp_path: Path, below: str) -> None:
     folder = tmp_path / "csv"
