@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,7 @@ from typer.testing import CliRunner, Result
 from recbole_hiersrec.cli import app
 from recbole_hiersrec.data.manifest import read_manifest
 from recbole_hiersrec.data.sources.registry import SOURCES
+from recbole_hiersrec.errors import InputError
 
 MAP = ("--map", "session=visit_id", "--map", "item=sku", "--map", "time=ts")
 SMALL = ("--item-core", "1", "--valid", "0.2", "--test", "0.2")
@@ -93,16 +95,24 @@ def test_text_and_parquet_give_the_same_files(shop: Path) -> None:
         assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.parametrize("installed", [True, False])
 def test_list_names_every_source_with_its_files_and_licence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
 ) -> None:
+    def locate() -> Path:
+        if not installed:
+            raise InputError("not installed")
+        return tmp_path
+
     monkeypatch.chdir(tmp_path)
+    source = SOURCES["completejourney"]
+    monkeypatch.setitem(SOURCES, "completejourney", replace(source, locate=locate))
     shown = run("list").stdout
     for source in SOURCES.values():
         assert source.name in shown
         assert " ".join(source.licence.split()[:2]) in " ".join(shown.split())
     assert max(map(len, shown.splitlines())) <= 100
-    assert "shipped" in shown  # ml-100k
+    assert shown.count("needs pip\n") == (0 if installed else 1)
 
 
 def test_what_cannot_be_downloaded_says_which_files_to_put_where(

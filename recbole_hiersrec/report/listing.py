@@ -37,7 +37,8 @@ def listing(data_path: Path) -> str:
 def _legend(data_path: Path) -> str:
     return fill(
         f"Sizes: as published, or as prepared where the state is ready (in {data_path}/). shipped: a Python "
-        "package has the files, no --raw is needed. Then: hiersrec data prepare NAME [--raw FOLDER]",
+        "package has the files, no --raw is needed; needs pip: see below which package. "
+        "Then: hiersrec data prepare NAME [--raw FOLDER]",
         WIDTH,
     )
 
@@ -63,7 +64,7 @@ def _origin(manifest: Mapping[str, Any]) -> str:
 def _row(source: Source, prepared: Mapping[str, Mapping[str, Any]]) -> list[str]:
     name = source.output or source.name
     manifest = prepared.get(name)
-    domain = fill(source.domain, 26)
+    domain = fill(source.domain, 24)
     if manifest:
         levels = str(len(manifest["levels"]))
         return [source.name, domain, *_sizes(manifest), levels, f"ready: {name}"]
@@ -81,7 +82,7 @@ def _state(source: Source) -> str:
     try:
         source.locate()
     except InputError:
-        return "needs its package"
+        return "needs pip"
     return "shipped"
 
 
