@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,21 @@ def test_whatever_changed_prepares_anew(tmp_path: Path, what: str) -> None:
     change = {"item_core": 2} if what == "settings" else {}
     assert made(tmp_path, **change).changed
     assert not made(tmp_path, **change).changed
+
+
+@pytest.mark.parametrize("part", ["source", "reader", "code"])
+def test_another_reader_or_changed_code_prepares_anew(
+    tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import recbole_hiersrec.data.prepare as module
+
+    made(tmp_path)
+    wanted = request(raw_log(LOG, **SIDE), tmp_path, **SMALL)
+    if part == "code":
+        monkeypatch.setattr(module, "code_version", lambda: "another")
+    else:
+        wanted = replace(wanted, **{part: {"source": "globo", "reader": {"map": {}}}[part]})
+    assert prepare(wanted, tmp_path / "dataset").changed
 
 
 @pytest.mark.parametrize(

@@ -49,3 +49,42 @@ def test_a_log_of_your_own_is_identified_by_all_that_was_said_of_it(tmp_path: Pa
     other = LogOptions(events=tmp_path / "e.csv", map=("session=visit", "item=sku", "time="))
     assert request_for("mine", None, other, None, {}).settings.split == "leave-one-out"
     assert request_for("mine", None, other, None, {}).reader != request.reader
+
+
+def test_the_catalogue_is_an_input_and_what_was_said_reaches_the_reader(tmp_path: Path) -> None:
+    (tmp_path / "e.csv").write_text("session_id|sku|timestamp\n1|a|1600000000\n")
+    (tmp_path / "i.csv").write_text("code|kind|name|maker\na|tools|hammer|x\n")
+    log = LogOptions(
+        events=tmp_path / "e.csv",
+        items=tmp_path / "i.csv",
+        map=("item=sku",),
+        levels=("kind",),
+        title="name",
+        metadata=("maker",),
+        item_column="code",
+        separator="|",
+        time_unit="ms",
+    )
+    request = request_for("mine", None, log, None, {})
+    assert request.inputs == (tmp_path / "e.csv", tmp_path / "i.csv")
+    assert request.reader["item_column"] == "code"
+    read = request.read("stop")
+    assert read.clicks["time"].to_list() == [1_600_000.0]
+    assert (read.levels, read.title, read.metadata) == (("kind",), "title", ("maker",))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"events": "e.csv", "levels": ("a",)}, "are columns of items; items is missing"),
+        ({"events": "e.csv", "items": "i.csv"}, "items needs levels, title or metadata"),
+    ],
+)
+def test_a_catalogue_and_its_columns_go_together(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LogOptions.model_validate(options)
+
+
+def test_a_folder_of_raw_files_is_not_for_a_log_of_your_own(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--raw is for public data sets, --events for a log of your own"):
+        request_for("mine", tmp_path, LogOptions(events=tmp_path / "e.csv"), None, {})

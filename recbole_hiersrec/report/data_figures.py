@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ import numpy as np
 from recbole_hiersrec.atomic import writable_folder, write_bytes
 from recbole_hiersrec.data.describe import Description, top_share
 from recbole_hiersrec.data.taxonomy import IntArray
+from recbole_hiersrec.report.figures import png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +33,7 @@ def draw(description: Description, folder: Path) -> list[Path]:
     paths = []
     for stem, drawing in drawings.items():
         path = folder / f"{stem}.png"
-        write_bytes(path, _png(partial(drawing, description), description.name))
+        write_bytes(path, png(partial(drawing, description), description.name))
         paths.append(path)
     return paths
 
@@ -43,22 +42,6 @@ def ranked(values: IntArray) -> tuple[IntArray, IntArray]:
     """Ranks from 1, evenly spread on a logarithmic axis, and the value at each, largest value first."""
     ranks = np.unique(np.geomspace(1, len(values), POINTS).astype(np.int64))
     return ranks, np.sort(values)[::-1][ranks - 1]
-
-
-def _png(drawing: Callable[[Axes], None], title: str) -> bytes:
-    import seaborn as sns
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
-        figure = Figure(figsize=(9.0, 4.8), layout="constrained")
-        FigureCanvasAgg(figure)  # no window system, and the caller's own backend stays as it is
-        axes = figure.add_subplot()
-        drawing(axes)
-        axes.set_title(title, fontsize="medium")
-        content = BytesIO()
-        figure.savefig(content, format="png", dpi=120, metadata={"Software": None})
-    return content.getvalue()
 
 
 def _lengths(description: Description, axes: Axes) -> None:

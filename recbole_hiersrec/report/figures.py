@@ -59,6 +59,12 @@ def _png(
     metric: str,
 ) -> bytes:
     import pandas as pd
+
+    return png(lambda axes: draw(axes, pd.DataFrame(rows), colours, metric), title)
+
+
+def png(drawing: Callable[[Axes], None], title: str) -> bytes:
+    """One titled picture as PNG; the same drawing gives the same bytes."""
     import seaborn as sns
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -67,7 +73,7 @@ def _png(
         figure = Figure(figsize=(9.0, 4.8), layout="constrained")
         FigureCanvasAgg(figure)  # no window system, and the caller's own backend stays as it is
         axes = figure.add_subplot()
-        draw(axes, pd.DataFrame(rows), colours, metric)
+        drawing(axes)
         axes.set_title(title, fontsize="medium")
         content = BytesIO()
         figure.savefig(content, format="png", dpi=120, metadata={"Software": None})
