@@ -9,7 +9,8 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_hiersrec.data.dataset import history_field
-from recbole_hiersrec.evaluation.scorer import Cases, Scorer, score_kernel
+from recbole_hiersrec.evaluation.scorer import Cases, Scorer, score
+from recbole_hiersrec.queries import Queries
 
 
 class ModelScorer:
@@ -49,7 +50,7 @@ class ModelScorer:
 
 
 class QueryScorer(ModelScorer):
-    """Scores with a model that has ``queries`` and ``item_vectors``; the item vectors are computed once."""
+    """Scores with a model that has ``encode`` and ``item_vectors``; the item vectors are computed once."""
 
     def __init__(self, model: Any, dataset: Any) -> None:
         super().__init__(model, dataset)
@@ -57,9 +58,9 @@ class QueryScorer(ModelScorer):
             self.table = model.item_vectors().detach()
 
     @torch.no_grad()
-    def queries(self, batch: Any) -> Tensor:
-        """Augmented queries [B, A]."""
-        return self.model.queries(batch, self.table)
+    def queries(self, batch: Any) -> Queries:
+        """Augmented queries, and what else the score needs."""
+        return self.model.encode(batch, self.table)
 
     def item_vectors(self) -> Tensor:
         """Augmented item vectors [N + 1, A]."""
@@ -67,12 +68,12 @@ class QueryScorer(ModelScorer):
 
     def scores(self, batch: Any) -> Tensor:
         """Scores of all items, [B, N + 1]."""
-        return score_kernel(self.queries(batch), self.table)
+        return score(self.queries(batch), self.table)
 
 
 def scorer_of(model: Any, dataset: Any) -> Scorer:
     """The scorer that fits the model."""
-    factorised = hasattr(model, "queries") and hasattr(model, "item_vectors")
+    factorised = hasattr(model, "encode") and hasattr(model, "item_vectors")
     return QueryScorer(model, dataset) if factorised else ModelScorer(model, dataset)
 
 

@@ -98,7 +98,7 @@ class ScorerContract:
             return
         with torch.no_grad():
             batch = scorer.batch(torch.arange(12))
-            product = scorer.queries(batch) @ scorer.item_vectors().T
+            product = scorer.queries(batch).vectors @ scorer.item_vectors().T
             scores = scorer.scores(batch)
         assert scorer.item_vectors().shape[0] == self.n_items + 1
         torch.testing.assert_close(scores[:, 1:], product[:, 1:], rtol=self.tolerance, atol=self.tolerance)

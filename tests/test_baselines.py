@@ -97,7 +97,7 @@ def test_scores_are_recboles_own(shop: Path, name: str) -> None:
     with torch.no_grad():
         scores = theirs.full_sort_predict(rows)
         assert torch.equal(ours.full_sort_predict(rows), scores)
-        assert torch.allclose(ours.queries(rows) @ ours.item_vectors().T, scores, atol=1e-6)
+        assert torch.allclose(ours.encode(rows).vectors @ ours.item_vectors().T, scores, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["SASRec", "GRU4Rec"])

@@ -17,6 +17,7 @@ ORDER = (
     "settings",
     "keys",
     "clustering",
+    "queries",
     "data.files",
     "data.parts",
     "data.taxonomy",
@@ -76,6 +77,7 @@ RECBOLE = (
 )
 HEAVY = (
     "clustering",
+    "queries",
     "data.learned",
     "compat",
     "data.dataset",

@@ -312,7 +312,9 @@ def test_queries_do_not_depend_on_whether_item_vectors_are_at_hand(shop: Path) -
     model, batch = build(shop)
     model.eval()
     with torch.no_grad():
-        assert torch.allclose(model.queries(batch, model.item_vectors()), model.queries(batch), atol=1e-6)
+        assert torch.allclose(
+            model.encode(batch, model.item_vectors()).vectors, model.encode(batch).vectors, atol=1e-6
+        )
 
 
 def test_loss_weights_must_match_the_levels(shop: Path) -> None:

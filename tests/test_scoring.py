@@ -103,7 +103,9 @@ def test_scores_of_an_inner_product_come_from_the_kernel() -> None:
     scorer = contract.make(contract.cases(), 1)
     assert isinstance(scorer, QueryScorer)
     batch = scorer.batch(torch.arange(12))
-    assert torch.equal(scorer.scores(batch), score_kernel(scorer.queries(batch), scorer.item_vectors()))
+    assert torch.equal(
+        scorer.scores(batch), score_kernel(scorer.queries(batch).vectors, scorer.item_vectors())
+    )
 
 
 def test_dropout_is_off() -> None:

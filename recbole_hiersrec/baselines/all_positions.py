@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from recbole_hiersrec.data.dataset import item_counts_of
 from recbole_hiersrec.model.loss import item_loss, next_items, sampler_of
+from recbole_hiersrec.queries import Queries
 from recbole_hiersrec.settings import hiersrec_settings
 
 
@@ -58,14 +59,15 @@ class EveryPosition:
             self.sampler,
         )
 
-    def queries(self, interaction: Any, item_vectors: Tensor | None = None) -> Tensor:
-        """State at the last position [B, D]: scores are ``queries @ item_vectors.T``.
+    def encode(self, interaction: Any, item_vectors: Tensor | None = None) -> Queries:
+        """State at the last position as queries [B, D]: scores are ``queries @ item_vectors.T``.
 
         Args:
             interaction: sessions.
             item_vectors: taken for the sake of a common signature; the module looks its embeddings up anyway.
         """
-        return self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])  # type: ignore[attr-defined]
+        history = interaction[self.ITEM_SEQ]  # type: ignore[attr-defined]
+        return Queries(self.forward(history, interaction[self.ITEM_SEQ_LEN]), history)  # type: ignore[attr-defined]
 
     def item_vectors(self) -> Tensor:
         """Item embeddings [N + 1, D]."""

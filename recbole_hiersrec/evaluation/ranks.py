@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from recbole_hiersrec.errors import HierSRecError, InputError
-from recbole_hiersrec.evaluation.scorer import Cases, Scorer, is_inner_product, score_kernel
+from recbole_hiersrec.evaluation.scorer import Cases, Scorer, is_inner_product, score
+from recbole_hiersrec.queries import Queries
 from recbole_hiersrec.retrieval.base import CandidateRule
 from recbole_hiersrec.retrieval.budget import item_budget
 
@@ -112,7 +113,7 @@ def rank_cases(
             ranks[index] = target_ranks(scores, target, eligible=eligible).cpu()
             for label, (rule, budget) in budgets.items():
                 assert queries is not None  # _score gave them because there are rules
-                found = rule.candidates(queries, budget)
+                found = rule.candidates(queries.vectors, budget)
                 _require_budget(found.ids, budget, label)
                 ids = found.ids.to(scores.device)
                 by_rule[label][index] = candidate_ranks(scores, target, ids, eligible=eligible).cpu()
@@ -155,8 +156,8 @@ def _ranks(scores: Tensor, own: Tensor, eligible: Tensor | None) -> Tensor:
     return ranks
 
 
-def _score(scorer: Scorer, batch: Any, *, with_queries: bool) -> tuple[Tensor, Tensor | None]:
-    """Scores [B, N+1], and where they are asked for the queries [B, A] they came from, encoded once."""
+def _score(scorer: Scorer, batch: Any, *, with_queries: bool) -> tuple[Tensor, Queries | None]:
+    """Scores [B, N+1], and where they are asked for the queries they came from, encoded once."""
     if not with_queries:
         return scorer.scores(batch), None
     if not is_inner_product(scorer):
@@ -164,7 +165,7 @@ def _score(scorer: Scorer, batch: Any, *, with_queries: bool) -> tuple[Tensor, T
             f"candidates: received {type(scorer).__name__}, allowed: models that score by inner products"
         )
     queries = scorer.queries(batch)
-    return score_kernel(queries, scorer.item_vectors()), queries
+    return score(queries, scorer.item_vectors()), queries
 
 
 def _unseen(scores: Tensor, history: Tensor) -> Tensor:

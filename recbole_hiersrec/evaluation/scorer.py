@@ -14,6 +14,8 @@ from typing import Any, Protocol, TypeGuard
 import torch
 from torch import Tensor
 
+from recbole_hiersrec.queries import Queries
+
 KERNEL_ROWS = 32
 """Queries multiplied at once. A multiple of 16, so that every block starts on a 64-byte border."""
 
@@ -34,10 +36,10 @@ class Scorer(Protocol):
 
 
 class InnerProductScorer(Scorer, Protocol):
-    """A scorer whose scores are ``queries @ item_vectors.T``, so that an index can serve it."""
+    """A scorer whose scores are :func:`score` of queries and item vectors, so that an index can serve it."""
 
-    def queries(self, batch: Any) -> Tensor:
-        """Return the augmented queries, float32 [B, A]."""
+    def queries(self, batch: Any) -> Queries:
+        """Return the augmented queries, and what else the score needs."""
 
     def item_vectors(self) -> Tensor:
         """Return the augmented item vectors, float32 [N+1, A]; row 0 is PAD."""
@@ -75,6 +77,18 @@ def score_kernel(queries: Tensor, item_vectors: Tensor) -> Tensor:
         rows = slice(start, start + KERNEL_ROWS)
         torch.mm(padded[rows], item_vectors.T, out=scores[rows])
     return scores[:n_queries, :n_columns]
+
+
+@torch.no_grad()
+def score(queries: Queries, item_vectors: Tensor) -> Tensor:
+    """Scores of all items, [B, N+1]: :func:`score_kernel`, and the repeat term on each session's own items."""
+    scores = score_kernel(queries.vectors, item_vectors)
+    if queries.repeat is None:
+        return scores
+    own = scores.gather(1, queries.history) + queries.repeat.unsqueeze(
+        1
+    )  # an item seen twice: the same value
+    return scores.scatter_(1, queries.history, own)
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def _variants(scorer: Scorer, k: int, rules: Mapping[str, tuple[Cells, int]]) ->
         return {ALL_ITEMS: [(TOTAL, lambda batch: _top_items(scorer.scores(batch)[:, 1:], k))]}
     with torch.no_grad():
         table = scorer.item_vectors()[1:].contiguous()  # [N, A]
-    encoder: Step = ("encoder", scorer.queries)
+    encoder: Step = ("encoder", lambda batch: scorer.queries(batch).vectors)
     variants = {ALL_ITEMS: [encoder, ("top-k", lambda queries: _top_items(queries @ table.T, k))]}
     return variants | {
         label: [encoder, *_cell_steps(cells, budget, k)] for label, (cells, budget) in rules.items()

@@ -12,6 +12,7 @@ from recbole_hiersrec.data.dataset import catalogue_of, item_counts_of
 from recbole_hiersrec.model.heads import HeadsOutput
 from recbole_hiersrec.model.loss import item_loss, multi_task, next_items, sampler_of
 from recbole_hiersrec.model.network import build_network
+from recbole_hiersrec.queries import Queries
 from recbole_hiersrec.settings import hiersrec_settings
 
 
@@ -56,20 +57,23 @@ class HierSRec(SequentialRecommender):
         return multi_task(of_items, heads.category_logits, categories, self.loss_weights)
 
     def last_heads(self, interaction: Any, item_vectors: Tensor | None = None) -> HeadsOutput:
-        """Heads at the last position of every session, [B, ...]; see :meth:`queries`."""
+        """Heads at the last position of every session, [B, ...]; see :meth:`encode`."""
         table = None if item_vectors is None else item_vectors[:, : self.settings.hidden_size]
         states = self.network.states(interaction[self.ITEM_SEQ], table)
         return self.network.heads(self.gather_indexes(states, interaction[self.ITEM_SEQ_LEN] - 1))
 
-    def queries(self, interaction: Any, item_vectors: Tensor | None = None) -> Tensor:
-        """Augmented queries [B, A]: scores are ``queries @ item_vectors.T``.
+    def encode(self, interaction: Any, item_vectors: Tensor | None = None) -> Queries:
+        """Augmented queries, and what else the score needs to know of the sessions.
 
         Args:
             interaction: sessions.
             item_vectors: what :meth:`item_vectors` gave, if it is at hand: its first D columns are the vectors of
                 the session's items, which then need not be computed again.
         """
-        return self.network.queries(self.last_heads(interaction, item_vectors))
+        heads = self.last_heads(interaction, item_vectors)
+        return Queries(
+            self.network.queries(heads), interaction[self.ITEM_SEQ], None, tuple(heads.category_logits)
+        )
 
     def item_vectors(self) -> Tensor:
         """Augmented item vectors [N + 1, A]; row 0 is the PAD."""
@@ -82,9 +86,9 @@ class HierSRec(SequentialRecommender):
     def predict(self, interaction: Any) -> Tensor:
         """Score of each row's own item, [B]."""
         items = self.network.item_vectors(interaction[self.ITEM_ID])
-        return (self.queries(interaction) * items).sum(-1)
+        return (self.encode(interaction).vectors * items).sum(-1)
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Scores of all items, [B, N + 1]."""
         items = self.item_vectors()
-        return self.queries(interaction, items) @ items.T
+        return self.encode(interaction, items).vectors @ items.T
