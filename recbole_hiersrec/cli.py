@@ -59,8 +59,9 @@ def bench(
         from recbole_hiersrec.report.page import terminal_lines, write_report
 
         outcome = run_suite(load_suite(suite), runs, echo=typer.echo)
-        write_report(outcome.store.folder, outcome.records, [job for job, _ in outcome.failed])
-        typer.echo(terminal_lines(outcome.records))
+        failed = [job for job, _ in outcome.failed]
+        comparisons = write_report(outcome.store.folder, outcome.records, failed)
+        typer.echo(terminal_lines(outcome.records, comparisons))
         typer.echo(f"\nreport: {outcome.store.folder / 'report.md'}")
         for job, error in outcome.failed:
             typer.echo(f"hiersrec: failed: {job.label()}: {error}", err=True)

@@ -28,3 +28,11 @@ class Queries:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+
+def add_repeat(scores: Tensor, queries: Queries) -> Tensor:
+    """Scores [B, N + 1] with the repeat term on each session's own items, in place; without a term as they are."""
+    if queries.repeat is None:
+        return scores
+    own = scores.gather(1, queries.history) + queries.repeat.unsqueeze(1)  # an item seen twice: the same value
+    return scores.scatter_(1, queries.history, own)

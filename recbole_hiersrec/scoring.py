@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_hiersrec.data.dataset import history_field
+from recbole_hiersrec.data.catalogue import read_catalogue
+from recbole_hiersrec.data.dataset import HierSRecDataset, covering_rows, history_field, item_counts_of
 from recbole_hiersrec.evaluation.scorer import Cases, Scorer, score
 from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.settings import hiersrec_settings
+
+_TRIED = 32
+"""Rows on which a model's form is looked at."""
 
 
 class ModelScorer:
@@ -71,10 +79,96 @@ class QueryScorer(ModelScorer):
         return score(self.queries(batch), self.table)
 
 
+class EmbeddingScorer(ModelScorer):
+    """A model of RecBole whose scores turn out to be ``forward(item_seq, item_seq_len) @ item_embedding.weight.T``."""
+
+    def __init__(self, model: Any, dataset: Any) -> None:
+        super().__init__(model, dataset)
+        self.table = model.item_embedding.weight.detach()
+
+    @torch.no_grad()
+    def queries(self, batch: Any) -> Queries:
+        """States at the end of the sessions."""
+        history = batch[self.model.ITEM_SEQ]
+        return Queries(self.model.forward(history, batch[self.model.ITEM_SEQ_LEN]), history)
+
+    def item_vectors(self) -> Tensor:
+        """Item embeddings [N + 1, D]."""
+        return self.table
+
+    def scores(self, batch: Any) -> Tensor:
+        """Scores of all items, [B, N + 1]."""
+        return score(self.queries(batch), self.table)
+
+
 def scorer_of(model: Any, dataset: Any) -> Scorer:
-    """The scorer that fits the model."""
-    factorised = hasattr(model, "encode") and hasattr(model, "item_vectors")
-    return QueryScorer(model, dataset) if factorised else ModelScorer(model, dataset)
+    """The scorer that fits the model: with queries wherever its scores are an inner product."""
+    if hasattr(model, "encode") and hasattr(model, "item_vectors"):
+        return QueryScorer(model, dataset)
+    plain = ModelScorer(model, dataset)
+    return EmbeddingScorer(model, dataset) if _scores_by_embedding(plain) else plain
+
+
+def _scores_by_embedding(plain: ModelScorer) -> bool:
+    """Whether the model has the form of :class:`EmbeddingScorer`, seen on its first rows by the numbers."""
+    model, embedding = plain.model, getattr(plain.model, "item_embedding", None)
+    named = tuple(inspect.signature(model.forward).parameters) == ("item_seq", "item_seq_len")
+    if not (named and isinstance(embedding, torch.nn.Embedding) and len(plain.rows)):
+        return False
+    if embedding.num_embeddings != plain.n_items + 1:
+        return False
+    batch = plain.batch(torch.arange(min(_TRIED, len(plain.rows))))
+    with torch.no_grad():
+        states = model.forward(batch[model.ITEM_SEQ], batch[model.ITEM_SEQ_LEN])
+        if not isinstance(states, Tensor) or states.shape != (len(batch), embedding.embedding_dim):
+            return False
+        products, scores = states @ embedding.weight.T, plain.scores(batch)
+    return torch.allclose(products[:, 1:], scores[:, 1:], rtol=1e-4, atol=1e-5)
+
+
+def training_rows(dataset: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """History [R, L], length [R] and target [R] of rows that cover each training target once, counted everywhere."""
+    users, history, length, target = (
+        dataset.inter_feat[field].numpy()
+        for field in (
+            dataset.uid_field,
+            history_field(dataset),
+            dataset.item_list_length_field,
+            dataset.iid_field,
+        )
+    )
+    if isinstance(dataset, HierSRecDataset):
+        return history, length, target
+    keep, _ = covering_rows(users, history, length, target, dataset.max_item_list_len)
+    return history[keep], length[keep], target[keep]
+
+
+def training_counts(dataset: Any) -> np.ndarray:
+    """Training interactions of each item, int64 [N + 1], for data sets with rows of either kind."""
+    if isinstance(dataset, HierSRecDataset):
+        return item_counts_of(dataset).numpy()
+    rows = dataset.inter_feat  # every prefix: each item but a session's first is once the target
+    first = rows[history_field(dataset)][:, 0][rows[dataset.item_list_length_field] == 1]
+    seen = torch.cat([rows[dataset.iid_field], first])
+    return torch.bincount(seen, minlength=int(dataset.item_num)).numpy()
+
+
+def item_category_of(dataset: Any) -> np.ndarray | None:
+    """Categories of all items, int64 [N + 1, M], if the configuration names category fields; None otherwise."""
+    catalogue = getattr(dataset, "catalogue", None)
+    if catalogue is None:
+        settings = hiersrec_settings(dataset.config.final_config_dict, "candidates")
+        if not settings.category_fields:
+            return None
+        catalogue = read_catalogue(
+            Path(dataset.config["data_path"]) / f"{dataset.dataset_name}.item",
+            tokens_of(dataset)[1:],
+            settings.model_copy(update={"title_field": None, "metadata_fields": ()}),
+            item_field=dataset.iid_field,
+            separator=dataset.config["field_separator"],
+            seq_separator=dataset.config["seq_separator"],
+        )
+    return catalogue.taxonomy.item_category if catalogue.taxonomy else None
 
 
 def cases_of(dataset: Any) -> Cases:

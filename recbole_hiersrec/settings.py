@@ -24,6 +24,10 @@ PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 NonNegative = Annotated[float, Field(ge=0)]
 TestCases = Literal["every-prefix", "last-item"]
+CandidateRuleName = Literal[
+    "cells", "k-means", "mixed", "hnsw", "leaf-categories", "last-category", "co-visitation", "popularity"
+]
+"""The keys of `retrieval.needs.RULES`."""
 
 
 def _each_once(value: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -63,6 +67,11 @@ class HierSRecSettings(Settings):
     )
     category_loss_weight: NonNegative | tuple[NonNegative, ...] = Field(
         0.2, description="Weight of each level's cross-entropy: one number for all levels, or one a level."
+    )
+    repeat_term: bool = Field(
+        True,
+        description="Add r(h) to the score of the items that the session already holds: learns from the session "
+        "whether items come again.",
     )
     loss: Literal["full", "sampled"] = Field(
         "full", description="Softmax over all items, or sampled with logQ."
@@ -104,6 +113,10 @@ class TrainingSettings(Settings):
     eval_step: PositiveInt | None = Field(None, description="Epochs between validations.")
     learner: Literal["adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"] | None = None
     valid_metric: Annotated[str, Field(pattern=VALID_METRIC)] | None = None
+    precision: Literal["auto", "float32", "bfloat16"] | None = Field(
+        None,
+        description="Matrix products of training at every position; auto: bfloat16 where the processor has it.",
+    )
 
 
 class ProtocolSettings(Settings):
@@ -171,12 +184,30 @@ class LimitSettings(Settings):
 
 
 class CandidateSettings(Settings):
-    """Candidate-item evaluation of models that score by an inner product."""
+    """Candidate-item evaluation: which rules propose items, and how many are scored."""
 
-    rules: tuple[Literal["cells", "k-means"], ...] = Field(
-        ("cells",), min_length=1, description="cells: finest categories, cut by k-means; k-means: it alone."
+    rules: tuple[CandidateRuleName, ...] = Field(
+        ("cells",),
+        min_length=1,
+        description="cells: finest categories, cut by k-means; k-means: it alone; leaf-categories: whole ones, by "
+        "predicted probability; last-category: that of the last item; co-visitation; popularity; hnsw; mixed: "
+        "co-visitation and k-means.",
     )
     item_fractions: tuple[Fraction, ...] = Field((0.01, 0.02, 0.04, 0.08), min_length=1)
+    list_size: PositiveInt | None = Field(
+        None, description="Most items a list of cells or k-means holds; None: a quarter of 1 %, at least 10."
+    )
+    super_lists: Annotated[int, Field(ge=0, strict=True)] | None = Field(
+        None,
+        description="Clusters of lists that are compared first; 0: every centroid is compared; None: 0 where "
+        "compared_fraction allows that, otherwise about the square root of the number of lists.",
+    )
+    compared_fraction: Fraction = Field(
+        0.02,
+        description="Most centroids compared a query where there are super-lists, as a share of all items.",
+    )
+    mixed_share: Probability = Field(0.5, description="Share of mixed's budget that co-visitation fills.")
+    exact: bool = Field(False, description="Also search all items exactly, with bounds; inner products only.")
 
     _unique = field_validator("item_fractions", "rules")(_each_once)
 
@@ -196,7 +227,10 @@ class ModelEntry(Settings):
     model: str
     name: str | None = Field(None, description="Name in the tables; the model's own when absent.")
     settings: dict[str, Any] = Field(default_factory=dict, description="Passed to RecBole's Config.")
-    candidates: bool = Field(False, description="Also evaluate on candidates (inner-product models only).")
+    candidates: bool | tuple[CandidateRuleName, ...] = Field(
+        False,
+        description="Also evaluate on candidates: true for all rules of the suite, or the names of some.",
+    )
 
 
 class DatasetEntry(Settings):
@@ -213,6 +247,9 @@ class SuiteSettings(Settings):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     datasets: tuple[DatasetEntry, ...] = Field(min_length=1)
     models: tuple[ModelEntry, ...] = Field(min_length=1)
+    reference: str | None = Field(
+        None, description="Name of the model that all others are compared with; the first one when absent."
+    )
     seeds: tuple[Seed, ...] = Field((2026,), min_length=1)
     protocol: ProtocolSettings = ProtocolSettings()
     limits: LimitSettings = LimitSettings()
@@ -235,6 +272,22 @@ class SuiteSettings(Settings):
         return value
 
     _unique = field_validator("ks", "metrics")(_each_once)
+
+    @model_validator(mode="after")
+    def _reference_is_a_model(self) -> SuiteSettings:
+        names = [entry.name or entry.model for entry in self.models]
+        if self.reference is not None and self.reference not in names:
+            raise ValueError(
+                f"reference must be one of the models {', '.join(names)}; received {self.reference}"
+            )
+        return self
+
+    def candidates_of(self, model: ModelEntry) -> CandidateSettings | None:
+        """What the model is evaluated on beside all items; None: nothing."""
+        if not model.candidates:
+            return None
+        rules = self.candidates.rules if model.candidates is True else model.candidates
+        return self.candidates.model_copy(update={"rules": rules})
 
     @model_validator(mode="after")
     def _unique_names(self) -> SuiteSettings:

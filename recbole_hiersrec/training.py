@@ -16,9 +16,11 @@ from recbole.utils import get_model, init_seed
 from tqdm import tqdm
 
 from recbole_hiersrec import checkpoint, compat
+from recbole_hiersrec.data.batches import LengthBuckets
 from recbole_hiersrec.errors import CheckpointError, InputError
 from recbole_hiersrec.evaluation.metrics import METRICS
 from recbole_hiersrec.evaluation.ranks import rank_cases
+from recbole_hiersrec.optim import TablesAdam, tables_of
 from recbole_hiersrec.scoring import cases_of, scorer_of, tokens_of
 
 BAR = "{desc} |{bar:8}| {percentage:3.0f}% {elapsed}<{remaining}{postfix}"
@@ -65,6 +67,7 @@ class HierSRecTrainer(Trainer):
         self.max_steps = config["max_steps"] or math.inf
         self.max_seconds = config["max_seconds"] or math.inf
         self.report = TrainingReport(valid_metric=config["valid_metric"])
+        self.precision = precision_of(config["precision"] or "auto", self.device)
         self._began = 0.0
         self._best_state: dict[str, torch.Tensor] = {}
 
@@ -126,12 +129,16 @@ class HierSRecTrainer(Trainer):
     ) -> None:
         """Run epochs until a limit is reached; fills the report and the best state."""
         report = self.report
+        if way_of(self.model) == "every position":
+            train_data = LengthBuckets(
+                train_data._dataset, self.config["train_batch_size"], self.config["seed"]
+            )
         total = min(self.epochs * len(train_data), self.max_steps)
         with tqdm(total=total, disable=not show_progress, dynamic_ncols=True, bar_format=BAR) as bar:
             while not report.stopped_by:
                 bar.set_description_str(f"epoch {report.epochs + 1}/{self.epochs}")
                 batches = _LimitedBatches(train_data, self, bar)
-                losses = self._train_epoch(batches, report.epochs)
+                losses = self._train_epoch(batches, report.epochs, self._loss)
                 report.epochs += 1
                 summed = sum(losses) if isinstance(losses, tuple) else losses
                 loss = None if summed is None else summed / batches.taken  # None: the clock allowed no batch
@@ -142,6 +149,18 @@ class HierSRecTrainer(Trainer):
                 report.stopped_by = (
                     "seconds" if batches.cut_by == "seconds" else report.stopped_by or self._limit()
                 )
+
+    def _build_optimizer(self, **kwargs: Any) -> Any:
+        """RecBole's, and for models with sparse gradients its Adam with lazy Adam for the tables."""
+        if not kwargs and tables_of(self.model):
+            return TablesAdam(self.model, self.learning_rate)
+        return super()._build_optimizer(**kwargs)
+
+    def _loss(self, interaction: Any) -> Any:
+        """The model's loss; models of this package compute its matrix products in the chosen precision."""
+        lower = self.precision == torch.bfloat16 and way_of(self.model) == "every position"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=lower):
+            return self.model.calculate_loss(interaction)
 
     def _validated(
         self,
@@ -256,6 +275,26 @@ class _LimitedBatches:
             self.taken += 1
             self.trainer.report.steps += 1
             self.bar.update(1)
+
+
+def precision_of(name: str, device: torch.device) -> torch.dtype:
+    """Type of the matrix products of training; "auto": bfloat16 where the processor computes in it.
+
+    Weights, sums, losses and everything outside training stay float32.
+
+    Raises:
+        InputError: the name is none of auto, float32, bfloat16.
+    """
+    if name not in ("auto", "float32", "bfloat16"):
+        raise InputError(f"precision: received {name!r}, allowed: auto, float32, bfloat16")
+    if name == "auto":
+        able = (
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if device.type == "cuda"
+            else torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        )
+        return torch.bfloat16 if able else torch.float32
+    return torch.bfloat16 if name == "bfloat16" else torch.float32
 
 
 def way_of(model: Any) -> str:

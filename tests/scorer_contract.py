@@ -98,7 +98,11 @@ class ScorerContract:
             return
         with torch.no_grad():
             batch = scorer.batch(torch.arange(12))
-            product = scorer.queries(batch).vectors @ scorer.item_vectors().T
+            queries = scorer.queries(batch)
+            product = queries.vectors @ scorer.item_vectors().T
+            if queries.repeat is not None:
+                for row, (history, repeat) in enumerate(zip(queries.history, queries.repeat, strict=True)):
+                    product[row, history.unique()] += repeat
             scores = scorer.scores(batch)
         assert scorer.item_vectors().shape[0] == self.n_items + 1
         torch.testing.assert_close(scores[:, 1:], product[:, 1:], rtol=self.tolerance, atol=self.tolerance)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_hiersrec.errors import InputError
-from recbole_hiersrec.retrieval import cells as cells_module
+from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.retrieval import greedy as greedy_module
 from recbole_hiersrec.retrieval.base import CandidateRule
 from recbole_hiersrec.retrieval.cells import Cells
 from recbole_hiersrec.retrieval.lists import Lists, build_lists
@@ -28,6 +29,12 @@ def cells_of(sizes, centroids, seed=0):
     return Cells(lists, torch.from_numpy(vectors))
 
 
+def asked(vectors, repeat=None, history=None):
+    """Queries of sessions that have seen nothing, or what is given."""
+    history = torch.zeros(len(vectors), 1, dtype=torch.long) if history is None else history
+    return Queries(vectors, history, repeat)
+
+
 def naive_select(scores, sizes, budget):
     """List by list, as the rule is stated."""
     chosen, left = [], budget
@@ -41,7 +48,7 @@ def naive_select(scores, sizes, budget):
 
 
 def rows(selected):
-    return [[number for number in row if number >= 0] for row in selected.tolist()]
+    return [[number for number in row if number >= 0] for row in selected.lists.tolist()]
 
 
 def test_it_is_a_candidate_rule():
@@ -53,29 +60,29 @@ def test_it_is_a_candidate_rule():
 def test_a_list_that_does_not_fit_is_skipped():
     cells = cells_of([4, 3, 3, 2, 1], [[5.0], [4], [3], [2], [1]])
     queries = torch.tensor([[1.0], [-1.0], [0.0]])  # list 0 is best, list 4 is best, all are equal
-    selected = cells.select(queries, 6)
-    assert selected.dtype == np.int64
-    assert selected.tolist() == [[0, 3, -1], [4, 3, 2], [0, 3, -1]]
-    assert rows(cells.select(queries, 1)) == [[4], [4], [4]]
-    assert rows(cells.select(queries, 13)) == [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [0, 1, 2, 3, 4]]
+    selected = cells.select(asked(queries), 6)
+    assert selected.lists.dtype == np.int64
+    assert selected.lists.tolist() == [[0, 3, -1], [4, 3, 2], [0, 3, -1]]
+    assert rows(cells.select(asked(queries), 1)) == [[4], [4], [4]]
+    assert rows(cells.select(asked(queries), 13)) == [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [0, 1, 2, 3, 4]]
 
 
 def test_a_budget_below_every_list_chooses_nothing():
     cells = cells_of([3, 2], [[1.0], [2]])
     query = torch.tensor([[1.0]])
-    assert cells.select(query, 1).shape == (1, 0)
-    found = cells.candidates(query, 1)
+    assert cells.select(asked(query), 1).lists.shape == (1, 0)
+    found = cells.candidates(asked(query), 1)
     assert found.ids.shape == (1, 0)
     assert found.compared.tolist() == [2]
-    ids, scores = cells.search(query, 2, 1)
+    ids, scores = cells.search(asked(query), 2, 1)
     assert ids.tolist() == [[0, 0]]
     assert scores.tolist() == [[-np.inf, -np.inf]]
 
 
 def test_no_queries():
     cells = cells_of([3, 2], [[1.0], [2]])
-    assert len(cells.select(torch.zeros(0, 1), 3)) == 0
-    assert len(cells.candidates(torch.zeros(0, 1), 3).ids) == 0
+    assert len(cells.select(asked(torch.zeros(0, 1)), 3).lists) == 0
+    assert len(cells.candidates(asked(torch.zeros(0, 1)), 3).ids) == 0
 
 
 @given(
@@ -97,14 +104,14 @@ def test_choice_equals_a_naive_greedy_loop(sizes, n_queries, share, tied, window
     budget = max(1, int(share * sum(sizes)))
     queries = torch.tensor(queries, dtype=torch.float32)
     scores = (queries @ torch.from_numpy(cells.lists.centroids).T).numpy()
-    keep, cells_module._WINDOW = cells_module._WINDOW, window
+    keep, greedy_module._WINDOW = greedy_module._WINDOW, window
     try:
-        selected = cells.select(queries, budget)
+        selected = cells.select(asked(queries), budget)
     finally:
-        cells_module._WINDOW = keep
+        greedy_module._WINDOW = keep
     assert rows(selected) == [naive_select(row, sizes, budget) for row in scores]
 
-    found = cells.candidates(queries, budget)
+    found = cells.candidates(asked(queries), budget)
     members = np.split(cells.lists.members, cells.lists.offsets[1:-1])
     for chosen, ids in zip(rows(selected), found.ids.tolist(), strict=True):
         expected = [item for number in chosen for item in members[number].tolist()]
@@ -121,7 +128,7 @@ def test_many_uneven_lists(budget):
     cells = cells_of(sizes, rng.standard_normal((900, 8)))
     queries = torch.from_numpy(rng.standard_normal((20, 8)).astype(np.float32))
     scores = (queries @ torch.from_numpy(cells.lists.centroids).T).numpy()
-    assert rows(cells.select(queries, budget)) == [naive_select(row, sizes, budget) for row in scores]
+    assert rows(cells.select(asked(queries), budget)) == [naive_select(row, sizes, budget) for row in scores]
 
 
 @given(
@@ -132,7 +139,7 @@ def test_many_uneven_lists(budget):
 def test_order_is_that_of_a_stable_sort(values):
     scores = np.array([values], dtype=np.float32)
     np.testing.assert_array_equal(
-        cells_module._descending(scores), np.argsort(-scores, axis=1, kind="stable")
+        greedy_module.descending(scores), np.argsort(-scores, axis=1, kind="stable")
     )
 
 
@@ -144,10 +151,10 @@ def test_search_equals_a_naive_top_k(seed, share, k):
     cells = Cells(build_lists(vectors, rng.integers(0, 4, 201), 9, seed=0), vectors)
     queries = torch.from_numpy(rng.standard_normal((4, 6)).astype(np.float32))
     budget = max(1, int(share * 200))
-    ids, scores = cells.search(queries, k, budget)
+    ids, scores = cells.search(asked(queries), k, budget)
     assert ids.shape == scores.shape == (4, k)
     assert (ids.dtype, scores.dtype) == (np.int64, np.float32)
-    candidates = cells.candidates(queries, budget).ids
+    candidates = cells.candidates(asked(queries), budget).ids
     for row, query in enumerate(queries):
         pool = candidates[row][candidates[row] != 0]
         best = (vectors[pool] @ query).topk(min(k, len(pool)))
@@ -160,7 +167,7 @@ def test_search_of_everything_is_the_top_k_of_all_items():
     vectors = torch.randn(301, 16, generator=torch.Generator().manual_seed(0))
     cells = Cells(build_lists(vectors, None, 10, seed=0), vectors)
     queries = torch.randn(7, 16, generator=torch.Generator().manual_seed(1))
-    ids, _ = cells.search(queries, 20, 300)
+    ids, _ = cells.search(asked(queries), 20, 300)
     np.testing.assert_array_equal(ids, (queries @ vectors[1:].T).topk(20).indices.numpy() + 1)
 
 
@@ -168,8 +175,8 @@ def test_batch_equals_single():
     vectors = torch.randn(301, 16, generator=torch.Generator().manual_seed(0))
     cells = Cells(build_lists(vectors, None, 10, seed=0), vectors)
     queries = torch.randn(7, 16, generator=torch.Generator().manual_seed(1))
-    ids, scores = cells.search(queries, 5, 40)
-    alone = [cells.search(query[None], 5, 40) for query in queries]
+    ids, scores = cells.search(asked(queries), 5, 40)
+    alone = [cells.search(asked(query[None]), 5, 40) for query in queries]
     np.testing.assert_array_equal(ids, np.concatenate([found for found, _ in alone]))
     np.testing.assert_allclose(scores, np.concatenate([found for _, found in alone]), atol=1e-5)
 
@@ -179,7 +186,7 @@ def test_the_threads_of_faiss_are_left_alone():
     try:
         faiss.omp_set_num_threads(1)
         vectors = torch.randn(101, 4)
-        Cells(build_lists(vectors, None, 10, seed=0), vectors).search(torch.randn(3, 4), 5, 40)
+        Cells(build_lists(vectors, None, 10, seed=0), vectors).search(asked(torch.randn(3, 4)), 5, 40)
         assert faiss.omp_get_max_threads() == 1
     finally:
         faiss.omp_set_num_threads(before)
@@ -187,11 +194,11 @@ def test_the_threads_of_faiss_are_left_alone():
 
 def test_queries_may_carry_gradients():
     cells = cells_of([4, 3], np.eye(2))
-    assert len(cells.search(torch.ones(1, 2, requires_grad=True), 2, 5)[0]) == 1
+    assert len(cells.search(asked(torch.ones(1, 2, requires_grad=True)), 2, 5)[0]) == 1
 
 
-@pytest.mark.parametrize("shape", [(9, 2), (8, 3)])
+@pytest.mark.parametrize("shape", [(7, 2), (8, 3)])
 def test_lists_of_other_items_are_refused(shape):
     lists = build_lists(torch.randn(8, 2), None, 3, seed=0)
-    with pytest.raises(InputError, match="lists: of 7 items and width 2, but the item vectors are of"):
+    with pytest.raises(InputError, match="lists: of items up to 7 and width 2, but the item vectors are of"):
         Cells(lists, torch.randn(*shape))

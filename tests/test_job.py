@@ -102,6 +102,22 @@ def test_all_items_as_candidates_give_the_same_ranks(finished: tuple[Path, dict[
         assert (file["cells@0.5"] <= file["all"]).all() or np.isinf(file["cells@0.5"]).any()
 
 
+def test_ranks_know_the_session_of_each_case(finished: tuple[Path, dict[str, Any]]) -> None:
+    with np.load(finished[0] / "ranks.npz") as file:
+        assert sorted(file["session"]) == list(range(1, 13))
+
+
+def test_every_prefix_of_a_session_has_its_number(tmp_path: Path) -> None:
+    data_path = write_shop(tmp_path / "data")
+    write_split(data_path)
+    write_manifest(data_path / "shop", time="click", settings={"split": "temporal"})
+    temporal = {"split": "temporal", "max_length": 5}
+    run(job(data_path, "SequentialPop", protocol=temporal), tmp_path / "job")
+    with np.load(tmp_path / "job" / "ranks.npz") as file:
+        assert sorted(np.bincount(file["session"])[-2:]) == [5, 5]  # two sessions of six items
+        assert len(file["session"]) == len(file["all"]) == 10
+
+
 def test_scanned_is_scored_plus_compared(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, record = finished
     rows = {(row["metric"], row["item_fraction"]): row["value"] for row in record["accuracy"]}

@@ -44,7 +44,7 @@ def check(lists, vectors, categories, cap):
 
 @pytest.mark.parametrize(
     ("n_items", "expected"),
-    [(1, 1), (399, 1), (400, 1), (799, 1), (800, 2), (1682, 4), (12_000, 30), (1_000_000, 2500)],
+    [(1, 1), (159, 1), (320, 2), (799, 4), (1682, 10), (4399, 10), (12_000, 30), (1_000_000, 2500)],
 )
 def test_cell_cap(n_items, expected):
     assert cell_cap(n_items) == expected

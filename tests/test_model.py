@@ -16,9 +16,10 @@ from recbole_hiersrec import register
 from recbole_hiersrec.data.catalogue import Catalogue
 from recbole_hiersrec.data.taxonomy import Taxonomy
 from recbole_hiersrec.errors import InputError
-from recbole_hiersrec.evaluation.scorer import Cases, Scorer, score_kernel
+from recbole_hiersrec.evaluation.scorer import Cases, Scorer, score
 from recbole_hiersrec.model.loss import NegativeSampler, full_softmax, multi_task, sampled_softmax
 from recbole_hiersrec.model.network import HierSRecNetwork, build_network
+from recbole_hiersrec.queries import Queries
 from recbole_hiersrec.settings import HierSRecSettings
 
 register()
@@ -44,9 +45,11 @@ def catalogue(n_items: int = N_ITEMS) -> Catalogue:
 
 def network(seed: int = 3, **settings: Any) -> HierSRecNetwork:
     torch.manual_seed(seed)
-    chosen = HierSRecSettings(hidden_size=8, inner_size=16, initializer_range=0.3, **settings)
+    chosen = HierSRecSettings(
+        hidden_size=8, inner_size=16, initializer_range=0.3, metadata_fields=("m",), **settings
+    )
     built = build_network(catalogue(), chosen, max_length=8).eval()
-    for parameter in (built.item_bias, built.level_weight, *built.heads.bias):
+    for parameter in (built.item_bias.weight, built.level_weight, *built.heads.bias):
         torch.nn.init.normal_(parameter)  # so that no term of the score is 0
     return built
 
@@ -62,16 +65,16 @@ class NetworkScorer:
     def batch(self, index: torch.Tensor) -> Any:
         return self.cases.history[index], self.cases.length[index]
 
-    def queries(self, batch: Any) -> torch.Tensor:
+    def queries(self, batch: Any) -> Queries:
         history, length = batch
         states = self.network.states(history)[torch.arange(len(history)), length - 1]
-        return self.network.queries(self.network.heads(states))
+        return Queries(self.network.queries(self.network.heads(states)), history)
 
     def item_vectors(self) -> torch.Tensor:
         return self.network.item_vectors()
 
     def scores(self, batch: Any) -> torch.Tensor:
-        return score_kernel(self.queries(batch), self.item_vectors())
+        return score(self.queries(batch), self.item_vectors())
 
 
 class TestNetworkAsScorer(ScorerContract):
@@ -91,7 +94,7 @@ def test_the_score_is_the_sum_of_its_terms(feedback: str) -> None:
         weights = F.softplus(net.level_weight)
         for row in range(4):
             for item in range(1, N_ITEMS + 1):
-                expected = heads.item_query[row] @ net.items(torch.tensor([item]))[0] + net.item_bias[item]
+                expected = heads.item_query[row] @ net.items(torch.tensor([item]))[0] + net.item_bias.weight[item, 0]
                 for level in range(3):
                     category = net.items.item_category[item, level]
                     expected += weights[level] * (
@@ -178,14 +181,13 @@ def test_sampled_softmax_tends_to_the_full_one() -> None:
     for power in (0.0, 0.5, 1.0):
         ids, expected = NegativeSampler(counts, power, 200_000).sample(torch.device("cpu"))
         positive = (queries * items[targets]).sum(-1)
-        loss = sampled_softmax(positive, queries @ items[ids].T, ids, targets, expected)
+        loss = sampled_softmax(positive, queries @ items[ids].T, ids == targets.unsqueeze(1), expected)
         assert loss.item() == pytest.approx(exact.item(), abs=0.02)
 
 
 def test_sampled_softmax_leaves_out_the_target_among_the_negatives() -> None:
     positive, negative = torch.tensor([1.0]), torch.tensor([[5.0, 0.0]])
-    ids, targets, expected = torch.tensor([3, 4]), torch.tensor([3]), torch.tensor([1.0, 2.0])
-    loss = sampled_softmax(positive, negative, ids, targets, expected)
+    loss = sampled_softmax(positive, negative, torch.tensor([[True, False]]), torch.tensor([1.0, 2.0]))
     assert loss.item() == pytest.approx(-np.log(np.e / (np.e + 0.5)))
 
 
@@ -254,6 +256,7 @@ CHANGES = {
     "initializer_range": 0.5,
     "category_feedback": "none",
     "category_loss_weight": [0.1, 0.9],
+    "repeat_term": False,
     "loss": "sampled",
 }
 SAMPLED_CHANGES = {"n_negatives": 3, "negative_power": 1.0}

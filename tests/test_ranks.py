@@ -14,7 +14,14 @@ from scorer_contract import ScorerContract
 from recbole_hiersrec.errors import HierSRecError, InputError
 from recbole_hiersrec.evaluation import ranks as ranks_module
 from recbole_hiersrec.evaluation.ranks import NonFiniteScoreError, candidate_ranks, rank_cases, target_ranks
-from recbole_hiersrec.evaluation.scorer import Cases, is_inner_product, score_kernel, universe_fingerprint
+from recbole_hiersrec.evaluation.scorer import (
+    Cases,
+    is_inner_product,
+    score,
+    score_kernel,
+    universe_fingerprint,
+)
+from recbole_hiersrec.queries import Queries
 from recbole_hiersrec.retrieval.base import CandidateRule, Candidates
 from recbole_hiersrec.retrieval.budget import item_budget
 from recbole_hiersrec.retrieval.cells import Cells
@@ -26,23 +33,26 @@ PAD_SCORE = 99.0  # above every item: counting PAD would move every rank
 class TableScorer:
     """Scores by an inner product with fixed tables; the query of a case is the mean vector of its history."""
 
-    def __init__(self, cases: Cases, vectors: torch.Tensor) -> None:
+    def __init__(self, cases: Cases, vectors: torch.Tensor, repeat: torch.Tensor | None = None) -> None:
         self.cases, self.vectors, self.n_items = cases, vectors, len(vectors) - 1
+        self.repeat = repeat
         self.encoded = 0
 
     def batch(self, index: torch.Tensor) -> torch.Tensor:
         return index
 
-    def queries(self, batch: torch.Tensor) -> torch.Tensor:
+    def queries(self, batch: torch.Tensor) -> Queries:
         self.encoded += len(batch)
         present = (self.cases.history[batch] != 0).float()[:, :, None]
-        return (self.vectors[self.cases.history[batch]] * present).sum(1) / self.cases.length[batch, None]
+        sums = (self.vectors[self.cases.history[batch]] * present).sum(1)
+        repeat = None if self.repeat is None else self.repeat[batch]
+        return Queries(sums / self.cases.length[batch, None], self.cases.history[batch], repeat)
 
     def item_vectors(self) -> torch.Tensor:
         return self.vectors
 
     def scores(self, batch: torch.Tensor) -> torch.Tensor:
-        return score_kernel(self.queries(batch), self.vectors)
+        return score(self.queries(batch), self.vectors)
 
 
 class FixedScorer:
@@ -66,15 +76,22 @@ class TheseItems(CandidateRule):
     def __init__(self, ids: list[int]) -> None:
         self.ids = ids
 
-    def candidates(self, queries: torch.Tensor, budget: int) -> Candidates:
-        ids = torch.tensor(self.ids)[:budget]
-        return Candidates(ids.repeat(len(queries), 1), torch.full((len(queries),), 2))
+    def _choose(self, queries, budgets, own):
+        ids = np.tile(self.ids, (len(queries), 1))
+        return np.where(np.arange(len(self.ids)) < budgets[:, None], ids, 0), np.full(len(queries), 2)
 
 
 class TestTableScorer(ScorerContract):
     def make(self, cases, seed):
         vectors = torch.randn(self.n_items + 1, 6, generator=torch.Generator().manual_seed(seed))
         return TableScorer(cases, vectors)
+
+
+class TestTableScorerWithRepeats(ScorerContract):
+    def make(self, cases, seed):
+        generator = torch.Generator().manual_seed(seed)
+        vectors = torch.randn(self.n_items + 1, 6, generator=generator)
+        return TableScorer(cases, vectors, torch.randn(len(cases), generator=generator))
 
 
 def random_cases(n_cases, n_items, generator):
@@ -196,9 +213,14 @@ def test_ranks_equal_a_naive_recomputation(rows):
     assert candidate_ranks(scores, target, ids).tolist() == naive
 
 
-@given(st.booleans(), st.sampled_from(["unmasked", "masked"]), st.integers(0, 10_000))
+@given(
+    st.booleans(),
+    st.sampled_from(["unmasked", "masked"]),
+    st.sampled_from([None, 0.0, 1.0]),
+    st.integers(0, 10_000),
+)
 @settings(max_examples=40, deadline=None)
-def test_all_items_as_candidates_give_identical_ranks(tied, history, seed):
+def test_all_items_as_candidates_give_identical_ranks(tied, history, repeat, seed):
     generator = torch.Generator().manual_seed(seed)
     n_items = int(torch.randint(1, 90, (1,), generator=generator))
     if tied:
@@ -206,7 +228,9 @@ def test_all_items_as_candidates_give_identical_ranks(tied, history, seed):
     else:
         vectors = torch.randn(n_items + 1, 7, generator=generator)
     cases = random_cases(11, n_items, generator)
-    scorer = TableScorer(cases, vectors)
+    scorer = TableScorer(
+        cases, vectors, None if repeat is None else repeat * torch.randn(11, generator=generator)
+    )
     cells = Cells(build_lists(vectors, None, cap=4, seed=0), vectors)
     table = rank_cases(scorer, cases, history=history, rules={"all": (cells, 1.0)}, batch_size=4)
     np.testing.assert_array_equal(table.all, table.by_rule["all"])
@@ -255,15 +279,14 @@ def test_batches_do_not_change_ranks():
     np.testing.assert_array_equal(whole.all, rank_cases(scorer, cases, history="unmasked", batch_size=3).all)
 
 
-def test_a_scorer_without_queries_is_ranked_but_has_no_candidates():
+def test_a_scorer_without_queries_is_ranked_on_rules_that_need_none():
     cases = Cases(torch.tensor([[1]]), torch.tensor([1]), torch.tensor([2]))
     scorer = FixedScorer(torch.tensor([[0.0, 1, 2, 3]]))
     assert not is_inner_product(scorer)
     assert rank_cases(scorer, cases, history="unmasked").all.tolist() == [2]
-    with pytest.raises(
-        InputError, match="candidates: received FixedScorer, allowed: models that score by inner"
-    ):
-        rank_cases(scorer, cases, history="unmasked", rules={"x": (TheseItems([1]), 1.0)})
+    table = rank_cases(scorer, cases, history="unmasked", rules={"x": (TheseItems([1, 2]), 1.0)})
+    assert table.by_rule["x"].tolist() == [1]
+    assert table.scored["x"].tolist() == [2]
 
 
 def test_bad_input_is_named():
@@ -374,7 +397,7 @@ def test_cases_of_unequal_lengths():
 )
 def test_a_rule_that_breaks_its_promise_fails_the_ranking(ids, message):
     class Greedy(TheseItems):
-        def candidates(self, queries, budget):
+        def candidates(self, queries, budget):  # around what the base class would mend
             return Candidates(torch.tensor([ids] * len(queries)), torch.zeros(len(queries), dtype=torch.long))
 
     cases = Cases(torch.tensor([[1]]), torch.tensor([1]), torch.tensor([2]))

@@ -116,6 +116,7 @@ def test_order_of_records_changes_no_byte(tmp_path: Path, records: Records) -> N
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert [str(file) for file in files] == [
         "accuracy.csv",
+        "comparisons.csv",
         "figures/accuracy-toy.png",
         "figures/candidates-toy.png",
         "figures/latency-toy.png",

@@ -14,7 +14,7 @@ from atomic_files import SMALL, write_shop
 from scorer_contract import ScorerContract
 
 from recbole_hiersrec import register
-from recbole_hiersrec.evaluation.scorer import Cases, Scorer, is_inner_product, score_kernel
+from recbole_hiersrec.evaluation.scorer import Cases, Scorer, is_inner_product, score
 from recbole_hiersrec.names import INNER_PRODUCT, MODELS, load_model_class
 
 register()
@@ -85,7 +85,8 @@ class TestMarkovChain(ModelContract):
 
 
 @pytest.mark.parametrize(
-    ("model", "factorised"), [("HierSRec", True), ("SASRec", False), ("MarkovChain", False)]
+    ("model", "factorised"),
+    [("HierSRec", True), ("SASRec", True), ("GRU4Rec", True), ("CORE", False), ("MarkovChain", False)],
 )
 def test_which_models_are_inner_products(model: str, factorised: bool) -> None:
     contract = ModelContract()
@@ -103,9 +104,7 @@ def test_scores_of_an_inner_product_come_from_the_kernel() -> None:
     scorer = contract.make(contract.cases(), 1)
     assert isinstance(scorer, QueryScorer)
     batch = scorer.batch(torch.arange(12))
-    assert torch.equal(
-        scorer.scores(batch), score_kernel(scorer.queries(batch).vectors, scorer.item_vectors())
-    )
+    assert torch.equal(scorer.scores(batch), score(scorer.queries(batch), scorer.item_vectors()))
 
 
 def test_dropout_is_off() -> None:

@@ -143,10 +143,10 @@ def test_the_best_epoch_is_kept_and_its_first_of_equals(shop: Path, tmp_path: Pa
         train,
         scripted(made, [0.2, 0.2, 0.1]) and valid,
         saved=False,
-        callback_fn=lambda *_: states.append(made.model.network.item_bias.detach().clone()),
+        callback_fn=lambda *_: states.append(made.model.network.item_bias.weight.detach().clone()),
     )
     assert made.report.best_epoch == 1
-    assert torch.equal(made.model.network.item_bias, states[0])
+    assert torch.equal(made.model.network.item_bias.weight, states[0])
     assert not torch.equal(states[0], states[2])
 
 

@@ -14,7 +14,7 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 
 from recbole_hiersrec.data.dataset import item_counts_of
-from recbole_hiersrec.model.loss import item_loss, next_items, sampler_of
+from recbole_hiersrec.model.loss import item_loss, next_items, sampler_of, step_items
 from recbole_hiersrec.queries import Queries
 from recbole_hiersrec.settings import hiersrec_settings
 
@@ -51,13 +51,9 @@ class EveryPosition:
         history, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]  # type: ignore[attr-defined]
         labels = next_items(history, length, interaction[self.POS_ITEM_ID])  # type: ignore[attr-defined]
         real = labels > 0
-        table = self.item_embedding.weight
-        return item_loss(
-            self.states(history, length)[real],  # [T, D]
-            labels[real],
-            lambda ids: table if ids is None else table[ids],
-            self.sampler,
-        )
+        items = step_items(history, labels[real], self.item_embedding.num_embeddings - 1, self.sampler)
+        states = self.states(history, length)[real]  # [T, D]
+        return item_loss(states, items, self.item_embedding(items.ids), real)
 
     def encode(self, interaction: Any, item_vectors: Tensor | None = None) -> Queries:
         """State at the last position as queries [B, D]: scores are ``queries @ item_vectors.T``.

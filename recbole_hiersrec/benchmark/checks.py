@@ -16,7 +16,9 @@ from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.keys import check_keys
 from recbole_hiersrec.names import INNER_PRODUCT, MODELS
 from recbole_hiersrec.retrieval.budget import item_budget
+from recbole_hiersrec.retrieval.needs import check_needs
 from recbole_hiersrec.settings import (
+    CandidateSettings,
     DatasetEntry,
     HierSRecSettings,
     ModelEntry,
@@ -131,20 +133,23 @@ def check_settings(
             path = data.files["inter"].with_suffix(".item")
             check_fields(path, own, data.separator)
             item_rows(path, str(settings.get("ITEM_ID_FIELD", FIELDS["ITEM_ID_FIELD"])), data.separator)
-    if model.candidates:
-        _check_candidates(suite, model, own)
+    candidates = suite.candidates_of(model)
+    if candidates:
+        _check_candidates(candidates, model, own)
 
 
-def _check_candidates(suite: SuiteSettings, model: ModelEntry, own: HierSRecSettings) -> None:
-    """Candidates need an inner product, and the rule cells needs categories."""
-    if ":" not in model.model and model.model not in INNER_PRODUCT:
+def _check_candidates(candidates: CandidateSettings, model: ModelEntry, own: HierSRecSettings) -> None:
+    """What a rule needs of a model of this package is known before training; of others it is seen when they run."""
+    if model.model not in MODELS:
+        return
+    name = model.name or model.model
+    inner_product, categories = model.model in INNER_PRODUCT, bool(own.category_fields)
+    heads = categories and model.model == "HierSRec"
+    for rule in candidates.rules:
+        check_needs(name, rule, inner_product=inner_product, categories=categories, heads=heads)
+    if candidates.exact and not inner_product:
         raise InputError(
-            f"models: {model.name or model.model}: candidates: true needs a model that scores by an inner product "
-            f"({', '.join(sorted(INNER_PRODUCT))}, or an importable class with queries and item_vectors)"
-        )
-    if model.model in MODELS and "cells" in suite.candidates.rules and not own.category_fields:
-        raise InputError(
-            f"models: {model.name or model.model}: the rule cells needs category_fields; without them use k-means"
+            f"models: {name}: candidates: exact needs scores by inner products, which it has not"
         )
 
 

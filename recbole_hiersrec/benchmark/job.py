@@ -18,6 +18,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_hiersrec import register
 from recbole_hiersrec.benchmark import environment
+from recbole_hiersrec.benchmark.candidates import build_retrieval, candidate_rows, exact_rows
 from recbole_hiersrec.benchmark.parent import exit_with_parent
 from recbole_hiersrec.benchmark.prepare import Prepared, describe, prepare, protocol_of
 from recbole_hiersrec.benchmark.store import SCHEMA
@@ -25,15 +26,13 @@ from recbole_hiersrec.benchmark.suite import Job
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.metrics import mean_metrics
 from recbole_hiersrec.evaluation.ranks import RankTable, rank_cases
-from recbole_hiersrec.evaluation.scorer import Scorer, is_inner_product
+from recbole_hiersrec.evaluation.scorer import Scorer
 from recbole_hiersrec.evaluation.speed import TimingRow, time_scorer
 from recbole_hiersrec.names import load_model_class
 from recbole_hiersrec.reading import parse
-from recbole_hiersrec.retrieval.budget import candidate_label, item_budget
-from recbole_hiersrec.retrieval.cells import Cells
-from recbole_hiersrec.retrieval.lists import build_lists, cell_cap
+from recbole_hiersrec.retrieval.budget import item_budget
 from recbole_hiersrec.scoring import cases_of, scorer_of
-from recbole_hiersrec.settings import CandidateSettings, SpeedSettings
+from recbole_hiersrec.settings import SpeedSettings
 from recbole_hiersrec.training import HierSRecTrainer, save_model, way_of
 
 
@@ -66,15 +65,18 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     _say("ranking the test cases")
     part = data.test._dataset
     scorer, cases = scorer_of(model, part), cases_of(part)
-    rules, index_seconds = _rules(job, scorer, data.train._dataset)
-    ranks = rank_cases(scorer, cases, history=protocol_of(job).history, rules=rules)
+    retrieval = build_retrieval(job, scorer, data.train._dataset)
+    ranks = rank_cases(scorer, cases, history=protocol_of(job).history, rules=retrieval.rules)
     category_hits = _category_hits(model, scorer, data)
-    _write_ranks(folder / "ranks.npz", cases.target.numpy(), ranks, category_hits)
+    sessions = part.inter_feat[part.uid_field].numpy()
+    _write_ranks(folder / "ranks.npz", cases.target.numpy(), sessions, ranks, category_hits)
     _say("timing")
     speed = parse(SpeedSettings, job.speed, "speed")
-    timed = {label: (rule, item_budget(share, scorer.n_items)) for label, (rule, share) in rules.items()}
+    timed = {
+        label: (rule, item_budget(share, scorer.n_items)) for label, (rule, share) in retrieval.rules.items()
+    }
     timing = list(time_scorer(scorer, len(cases), speed, timed, job.threads))
-    timing += _index_timing(job, index_seconds)
+    timing += _index_timing(job, retrieval.seconds)
     _say("")
     record = {
         "schema": SCHEMA,
@@ -95,7 +97,12 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
             "parameters": 0 if report.stopped_by == "counted" else _parameters(model),
             "curve": report.curve,
         },
-        "accuracy": _accuracy(job, ranks, rules, scorer.n_items) + _category_accuracy(category_hits, data),
+        "accuracy": [
+            *_all_item_rows(job, ranks),
+            *candidate_rows(job, ranks, retrieval, scorer.n_items),
+            *exact_rows(retrieval.exact, scorer, len(cases), speed.k),
+            *_category_accuracy(category_hits, data),
+        ],
         "timing": timing,
         "machine": environment.machine(data.config["device"]),
         "versions": environment.versions(),
@@ -121,57 +128,13 @@ def _trainer_class(config: Any) -> type[HierSRecTrainer]:
     return HierSRecTrainer
 
 
-def _rules(job: Job, scorer: Scorer, train: Any) -> tuple[dict[str, tuple[Cells, float]], dict[str, float]]:
-    """Label -> (rule, item fraction), and the seconds it took to build the lists of each rule."""
-    if job.candidates is None:
-        return {}, {}
-    if not is_inner_product(scorer):
-        raise InputError(
-            f"model '{job.name}' does not score by an inner product; set candidates: false for it"
-        )
-    settings = parse(CandidateSettings, job.candidates, "candidates")
-    catalogue = getattr(train, "catalogue", None)
-    taxonomy = catalogue.taxonomy if catalogue else None
-    if "cells" in settings.rules and taxonomy is None:
-        raise InputError(
-            f"model '{job.name}': the rule cells needs category_fields; without them use k-means"
-        )
-    vectors, cap = scorer.item_vectors(), cell_cap(scorer.n_items)
-    rules: dict[str, tuple[Cells, float]] = {}
-    seconds: dict[str, float] = {}
-    for name in settings.rules:
-        began = time.perf_counter()
-        finest = taxonomy.item_category[:, -1] if taxonomy and name == "cells" else None
-        rule = Cells(build_lists(vectors, finest, cap, job.seed), vectors, name)
-        seconds[name] = time.perf_counter() - began
-        rules |= {candidate_label(name, share): (rule, share) for share in settings.item_fractions}
-    return rules, seconds
-
-
-def _accuracy(
-    job: Job, ranks: RankTable, rules: dict[str, tuple[Cells, float]], n_items: int
-) -> list[dict[str, Any]]:
-    """Rows of accuracy.csv: all items, then each rule and item fraction."""
+def _all_item_rows(job: Job, ranks: RankTable) -> list[dict[str, Any]]:
+    """Rows of accuracy.csv: all items."""
     everything = {"variant": "all items", "candidate_rule": "", "item_fraction": None, "slice": "all"}
-    rows = [
+    return [
         everything | {"metric": metric, "k": k, "value": value, "n_cases": n}
         for metric, k, value, n in mean_metrics(ranks.all, job.metrics, job.ks)
     ]
-    for label, (rule, share) in rules.items():
-        some = {"variant": "candidates", "candidate_rule": rule.name, "item_fraction": share, "slice": "all"}
-        rows += [
-            some | {"metric": metric, "k": k, "value": value, "n_cases": n}
-            for metric, k, value, n in mean_metrics(ranks.by_rule[label], job.metrics, job.ks)
-        ]
-        work = {
-            "ScoredFraction": ranks.scored[label] / n_items,
-            "ScannedFraction": (ranks.scored[label] + ranks.compared[label]) / n_items,
-        }
-        rows += [
-            some | {"metric": metric, "k": None, "value": float(values.mean()), "n_cases": len(values)}
-            for metric, values in work.items()
-        ]
-    return rows
 
 
 @torch.no_grad()
@@ -219,9 +182,14 @@ def _category_accuracy(hits: dict[str, np.ndarray], data: Prepared) -> list[dict
 
 
 def _write_ranks(
-    path: Path, targets: np.ndarray, ranks: RankTable, category_hits: dict[str, np.ndarray]
+    path: Path,
+    targets: np.ndarray,
+    sessions: np.ndarray,
+    ranks: RankTable,
+    category_hits: dict[str, np.ndarray],
 ) -> None:
-    arrays = {"target": targets, "all": ranks.all, **ranks.by_rule}
+    """Raw ranks of every case, with its target and its session, which comparisons resample as a whole."""
+    arrays = {"target": targets, "session": sessions, "all": ranks.all, **ranks.by_rule}
     for label in ranks.by_rule:
         arrays[f"scored {label}"] = ranks.scored[label]
         arrays[f"compared {label}"] = ranks.compared[label]

@@ -88,17 +88,20 @@ def load_jobs(folder: Path) -> list[Job]:
     """
     path = folder / "jobs.json"
     try:
-        return [Job.from_dict(values) for values in json.loads(path.read_text(encoding="utf-8"))]
+        jobs = json.loads(path.read_text(encoding="utf-8"))
+        # Notes of versions without comparisons name no reference: it is the suite's first model, as by default.
+        return [Job.from_dict({"reference": jobs[0]["name"]} | values) for values in jobs]
     except FileNotFoundError:
         raise InputError(f"{path} is missing; run hiersrec bench first") from None
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, KeyError, OSError) as error:
         raise InputError(f"{path} is damaged ({error}); run hiersrec bench again") from None
 
 
 def load_record(store: JobStore, job: Job) -> dict[str, Any]:
-    """The job's record, under the name that the suite gives it now: names are not part of the key."""
+    """The job's record, under the names that the suite gives now: they are not part of the key."""
     record = store.load(job.key)
-    return record | {"suite": job.suite, "job": record["job"] | {"name": job.name}}
+    named = {"name": job.name, "reference": job.reference}
+    return record | {"suite": job.suite, "job": record["job"] | named}
 
 
 def describe_exit(status: int) -> str:

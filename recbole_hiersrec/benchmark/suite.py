@@ -34,6 +34,7 @@ TABLE_ONLY = (
     "suite",
     "name",
     "data_path",
+    "reference",
 )  # they change no result: the data's hash stands for its path
 
 
@@ -58,6 +59,7 @@ class Job:
     ks: list[int]
     threads: int
     data_hash: str
+    reference: str = ""  # name of the model that comparisons are made with
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, ready for JSON."""
@@ -162,6 +164,7 @@ def headline(metrics: list[str], ks: list[int]) -> tuple[str, int]:
 def _job(
     suite: SuiteSettings, data: SuiteData, model: ModelEntry, settings: dict[str, Any], seed: int
 ) -> Job:
+    candidates = suite.candidates_of(model)
     values: dict[str, Any] = {
         "suite": suite.name,
         "dataset": data.entry.name,
@@ -173,11 +176,12 @@ def _job(
         "protocol": suite.protocol.model_dump(mode="json", exclude_none=True),
         "limits": suite.limits.model_dump(mode="json"),
         "settings": settings,
-        "candidates": suite.candidates.model_dump(mode="json") if model.candidates else None,
+        "candidates": candidates.model_dump(mode="json") if candidates else None,
         "speed": suite.speed.model_dump(mode="json"),
         "metrics": list(suite.metrics),
         "ks": list(suite.ks),
         "threads": suite.threads,
         "data_hash": data.hash,
+        "reference": suite.reference or suite.models[0].name or suite.models[0].model,
     }
     return Job(key=job_key(values), **values)

@@ -49,7 +49,18 @@ def apply_fixes() -> None:
     process.anomaly_detection_off()
 
     # These import RecBole at their top, so they come after it was imported safely.
-    from recbole_hiersrec.compat import checkpoints, config, loading, logs, prepared_split, runs, time_order
+    from recbole_hiersrec.compat import (
+        augmentation,
+        checkpoints,
+        config,
+        loading,
+        logs,
+        prepared_split,
+        reading,
+        runs,
+        splitting,
+        time_order,
+    )
 
     config.no_command_line()
     config.default_files()
@@ -60,6 +71,9 @@ def apply_fixes() -> None:
     checkpoints.safe_checkpoints()
     loading.safe_loading()
     time_order.exact_time_order()
+    reading.lean_reading()
+    augmentation.vectorised_augmentation()
+    splitting.fast_splits()
     prepared_split.prepared_split()
 
 

@@ -2,7 +2,8 @@
 
 RecBole makes every prefix of a session its own row, and a model learns from the last position of each. Here a few
 rows, learned from at every position, cover every training target exactly once; validation and test rows, token ids
-and the number of items are RecBole's own.
+and the number of items are RecBole's own. RecBole splits rows without their padded lists; only the rows that are kept
+get them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from recbole.data.dataset import SequentialDataset
 from torch import Tensor
 
+from recbole_hiersrec.compat.augmentation import TARGET, bare_rows, with_lists
 from recbole_hiersrec.data.catalogue import Catalogue, read_catalogue
 from recbole_hiersrec.data.taxonomy import IntArray
 from recbole_hiersrec.errors import InputError
@@ -32,6 +34,7 @@ class HierSRecDataset(SequentialDataset):
 
     catalogue: Catalogue
     item_counts: Tensor
+    _log: Any = None  # RecBole's sorted log, from the making of rows to the end of build
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -45,39 +48,55 @@ class HierSRecDataset(SequentialDataset):
             seq_separator=config["seq_separator"],
         )
 
+    def data_augmentation(self) -> None:
+        """Make RecBole's prefix rows without their lists, which :meth:`build` adds to the rows that it keeps."""
+        self._log, self.inter_feat = bare_rows(self)
+
     def build(self) -> list[Any]:
         """Split as RecBole does, then keep the training rows that cover every target once."""
         parts: list[Any] = super().build()
         train = parts[0]
-        rows = train.inter_feat
-        if len(rows) == 0:
+        if len(train.inter_feat) == 0:
             raise InputError(
                 f"data set '{self.dataset_name}' has no training case: every session is too short"
             )
-        users, history, lengths, targets = (
-            rows[field].numpy()
-            for field in (
-                self.uid_field,
-                history_field(self),
-                self.item_list_length_field,
-                self.iid_field,
-            )
-        )
-        keep, starts = covering_rows(users, history, lengths, targets, self.max_item_list_len)
-        train.item_counts = self._count(rows, keep, starts)
-        train.inter_feat = rows[torch.from_numpy(keep)]
+        keep, starts = self._covering(train.inter_feat)
+        train.inter_feat = train.inter_feat[keep]
+        if self.benchmark_filename_list is None:
+            log = self._log
+            for part in (self, *parts):
+                part._log = None
+            for part in parts:
+                part.inter_feat = with_lists(self, log, part.inter_feat)
+        train.item_counts = self._count(train.inter_feat, np.isin(keep, starts))
         return parts
 
-    def _count(self, rows: Any, keep: IntArray, starts: IntArray) -> Tensor:
-        """Interactions of each item in the sessions that the kept rows cover, long [N + 1]."""
-        history = rows[history_field(self)].numpy()
+    def _covering(self, rows: Any) -> tuple[IntArray, IntArray]:
+        """:func:`covering_rows` of the training part: by places in the log, or by the content of ready-made rows."""
         lengths = rows[self.item_list_length_field].numpy()
-        inside = np.arange(history.shape[1]) < lengths[:, None]
-        inside[:, 0] = (
-            False  # the first item of a row is a target of the row before it, unless a session starts
+        if self.benchmark_filename_list is None:
+            targets = rows[TARGET].numpy()
+            order = np.argsort(targets)
+            follows = np.diff(targets[order]) == 1  # a user's first interaction is no target
+            return _choose(order, follows, lengths, self.max_item_list_len)
+        users, targets = rows[self.uid_field].numpy(), rows[self.iid_field].numpy()
+        return covering_rows(
+            users, rows[history_field(self)].numpy(), lengths, targets, self.max_item_list_len
         )
-        seen = [history[keep][inside[keep]], rows[self.iid_field].numpy()[keep], history[starts, 0]]
-        return torch.from_numpy(np.bincount(np.concatenate(seen), minlength=self.item_num))
+
+    def _count(self, rows: Any, starting: NDArray[np.bool_]) -> Tensor:
+        """Interactions of each item in the sessions that the kept rows cover, long [N + 1].
+
+        Args:
+            rows: kept, [K].
+            starting: whether a row begins at the start of a session, [K].
+        """
+        history = rows[history_field(self)].numpy()
+        inside = np.arange(history.shape[1]) < rows[self.item_list_length_field].numpy()[:, None]
+        # The first item of a row is a target of the row before it, unless a session starts.
+        inside[:, 0] = starting
+        seen = np.concatenate([history[inside], rows[self.iid_field].numpy()])
+        return torch.from_numpy(np.bincount(seen, minlength=self.item_num))
 
 
 def covering_rows(
@@ -104,10 +123,16 @@ def covering_rows(
     # A prepared split may have a session's prefixes in any order: per user, the order with more runs holds.
     gain = np.bincount(users[order][1:], _follows(by_length, *rows).astype(float) - _follows(order, *rows))
     order = np.where(gain[users[order]] > 0, by_length, order) if len(gain) else order
-    follows = _follows(order, *rows)
+    return _choose(order, _follows(order, *rows), lengths, max_length)
+
+
+def _choose(
+    order: IntArray, follows: NDArray[np.bool_], lengths: IntArray, max_length: int
+) -> tuple[IntArray, IntArray]:
+    """What :func:`covering_rows` returns, from the order of the rows and whether each follows the one before it."""
     first = np.flatnonzero(np.r_[True, ~follows])
-    sizes = np.diff(np.r_[first, len(users)])
-    position = np.arange(len(users)) - np.repeat(first, sizes)  # 0, 1, 2, ... within a run
+    sizes = np.diff(np.r_[first, len(order)])
+    position = np.arange(len(order)) - np.repeat(first, sizes)  # 0, 1, 2, ... within a run
     regular = np.repeat(lengths[order][first] == 1, sizes)
     from_end = np.repeat(sizes, sizes) - 1 - position
     chosen = ~regular | (from_end % max_length == 0)

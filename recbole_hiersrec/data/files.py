@@ -128,7 +128,7 @@ def read_columns(path: Path, fields: Sequence[str], separator: str = SEPARATOR) 
             raise InputError(
                 f"{path}: no column '{field}'{nearest(field, known)} (columns: {', '.join(known)})"
             )
-    frame = _read_even(path, len(known), separator)
+    frame = read_even(path, len(known), separator)
     if frame is None:
         frame = _read_lines(path, len(known), separator)
     return frame.select(LINE, *(pl.col(str(known.index(field))).alias(field) for field in fields))
@@ -198,7 +198,7 @@ def folder_settings(name: str, data_path: str | Path) -> dict[str, Any]:
     return values
 
 
-def _read_even(path: Path, n_cells: int, separator: str) -> pl.DataFrame | None:
+def read_even(path: Path, n_cells: int, separator: str) -> pl.DataFrame | None:
     """The rows as columns "0", "1", ... beside :data:`LINE`; None unless every line has ``n_cells`` cells."""
     import polars as pl
 
@@ -225,7 +225,7 @@ def _read_even(path: Path, n_cells: int, separator: str) -> pl.DataFrame | None:
 
 
 def _read_lines(path: Path, n_cells: int, separator: str) -> pl.DataFrame:
-    """As :func:`_read_even`, line by line: slower, skips blank lines, and names the line that is at fault."""
+    """As :func:`read_even`, line by line: slower, skips blank lines, and names the line that is at fault."""
     import polars as pl
 
     numbers, rows = [], []

@@ -83,15 +83,16 @@ def rank_cases(
     identical ranks.
 
     Args:
-        scorer: must score by an inner product where there are rules.
+        scorer: rules that need queries need one that scores by an inner product; the others are handed queries
+            without vectors.
         cases: what is ranked; row i is the case ``i`` of the scorer.
         history: ``masked`` makes the items of a history ineligible, in both kinds of ranking.
         rules: label -> (rule, item fraction in (0, 1]).
         batch_size: cases scored at once.
 
     Raises:
-        InputError: if there are rules and the scorer has no queries, a fraction leaves no item, ``history``
-            is neither of its two values, or the scores have another shape than [B, N+1].
+        InputError: if a fraction leaves no item, ``history`` is neither of its two values, or the scores have
+            another shape than [B, N+1].
         NonFiniteScoreError: if any score of an item is NaN or infinite.
     """
     if history not in ("unmasked", "masked"):
@@ -106,14 +107,13 @@ def rank_cases(
     )
     with torch.no_grad():
         for index in torch.arange(len(cases)).split(batch_size):
-            scores, queries = _score(scorer, scorer.batch(index), with_queries=bool(budgets))
+            scores, queries = _score(scorer, scorer.batch(index), cases.history[index])
             _require_shape(scores, len(index), scorer.n_items)
             target = cases.target[index].to(scores.device)
             eligible = _unseen(scores, cases.history[index]) if history == "masked" else None
             ranks[index] = target_ranks(scores, target, eligible=eligible).cpu()
             for label, (rule, budget) in budgets.items():
-                assert queries is not None  # _score gave them because there are rules
-                found = rule.candidates(queries.vectors, budget)
+                found = rule.candidates(queries, budget)
                 _require_budget(found.ids, budget, label)
                 ids = found.ids.to(scores.device)
                 by_rule[label][index] = candidate_ranks(scores, target, ids, eligible=eligible).cpu()
@@ -156,14 +156,10 @@ def _ranks(scores: Tensor, own: Tensor, eligible: Tensor | None) -> Tensor:
     return ranks
 
 
-def _score(scorer: Scorer, batch: Any, *, with_queries: bool) -> tuple[Tensor, Queries | None]:
-    """Scores [B, N+1], and where they are asked for the queries they came from, encoded once."""
-    if not with_queries:
-        return scorer.scores(batch), None
+def _score(scorer: Scorer, batch: Any, history: Tensor) -> tuple[Tensor, Queries]:
+    """Scores [B, N+1], and the queries they came from; without vectors where scores are no inner products."""
     if not is_inner_product(scorer):
-        raise InputError(
-            f"candidates: received {type(scorer).__name__}, allowed: models that score by inner products"
-        )
+        return scorer.scores(batch), Queries(torch.empty(len(history), 0), history)
     queries = scorer.queries(batch)
     return score(queries, scorer.item_vectors()), queries
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeGuard
 import torch
 from torch import Tensor
 
-from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.queries import Queries, add_repeat
 
 KERNEL_ROWS = 32
 """Queries multiplied at once. A multiple of 16, so that every block starts on a 64-byte border."""
@@ -82,13 +82,7 @@ def score_kernel(queries: Tensor, item_vectors: Tensor) -> Tensor:
 @torch.no_grad()
 def score(queries: Queries, item_vectors: Tensor) -> Tensor:
     """Scores of all items, [B, N+1]: :func:`score_kernel`, and the repeat term on each session's own items."""
-    scores = score_kernel(queries.vectors, item_vectors)
-    if queries.repeat is None:
-        return scores
-    own = scores.gather(1, queries.history) + queries.repeat.unsqueeze(
-        1
-    )  # an item seen twice: the same value
-    return scores.scatter_(1, queries.history, own)
+    return add_repeat(score_kernel(queries.vectors, item_vectors), queries)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,9 @@ from torch import Tensor
 
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.scorer import Scorer, is_inner_product
-from recbole_hiersrec.retrieval.cells import Cells
+from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.retrieval.base import CandidateRule, Candidates
+from recbole_hiersrec.retrieval.cells import Cells, Selection
 from recbole_hiersrec.settings import SpeedSettings
 
 ALL_ITEMS = "all items"
@@ -64,16 +66,17 @@ def time_scorer(
     scorer: Scorer,
     n_cases: int,
     settings: SpeedSettings,
-    rules: Mapping[str, tuple[Cells, int]],
+    rules: Mapping[str, tuple[CandidateRule, int]],
     threads: int,
 ) -> list[TimingRow]:
     """Time top-k recommendation over all items and over the candidates of every rule.
 
     Args:
-        scorer: one that does not score by an inner product has the stage ``total`` only, and no rules.
+        scorer: one that does not score by an inner product has the stage ``total`` only, and its rules are not
+            timed: all items are scored before candidates are looked at.
         n_cases: cases the scorer knows; rounds go through them in turn.
         settings: k, batch size for throughput, repeats, warm-up.
-        rules: variant name, such as ``cells@0.04`` -> (cells, budget of items).
+        rules: variant name, such as ``cells@0.04`` -> (rule, budget of items).
         threads: of torch and FAISS while measuring; what was set before is restored.
 
     Returns:
@@ -81,8 +84,7 @@ def time_scorer(
         and ``throughput`` (queries/s, in batches). Stages and total come from the same calls.
 
     Raises:
-        InputError: if k exceeds the number of items, there is no case, or there are rules for a scorer
-            without queries.
+        InputError: if k exceeds the number of items, or there is no case.
     """
     if settings.k > scorer.n_items:
         raise InputError(f"speed.k: received {settings.k}, allowed: at most the {scorer.n_items} items")
@@ -103,31 +105,56 @@ def time_scorer(
     ]
 
 
-def _variants(scorer: Scorer, k: int, rules: Mapping[str, tuple[Cells, int]]) -> dict[str, list[Step]]:
+def _variants(
+    scorer: Scorer, k: int, rules: Mapping[str, tuple[CandidateRule, int]]
+) -> dict[str, list[Step]]:
     """The stages of every variant, in the order they run."""
     if not is_inner_product(scorer):
-        if rules:
-            raise InputError(
-                f"candidates: received {type(scorer).__name__}, allowed: models that score by inner products"
-            )
         return {ALL_ITEMS: [(TOTAL, lambda batch: _top_items(scorer.scores(batch)[:, 1:], k))]}
     with torch.no_grad():
-        table = scorer.item_vectors()[1:].contiguous()  # [N, A]
-    encoder: Step = ("encoder", lambda batch: scorer.queries(batch).vectors)
-    variants = {ALL_ITEMS: [encoder, ("top-k", lambda queries: _top_items(queries @ table.T, k))]}
+        table = scorer.item_vectors().contiguous()  # [N+1, A]
+    encoder: Step = ("encoder", scorer.queries)
+    variants = {ALL_ITEMS: [encoder, ("top-k", lambda queries: _top_of_all(queries, table, k))]}
     return variants | {
-        label: [encoder, *_cell_steps(cells, budget, k)] for label, (cells, budget) in rules.items()
+        label: [encoder, *_rule_steps(rule, budget, k, table)] for label, (rule, budget) in rules.items()
     }
 
 
-def _cell_steps(cells: Cells, budget: int, k: int) -> list[Step]:
-    def retrieve(queries: Tensor) -> tuple[Tensor, np.ndarray]:
-        return queries, cells.select(queries, budget)
+def _rule_steps(rule: CandidateRule, budget: int, k: int, table: Tensor) -> list[Step]:
+    """Retrieval and top-k: of lists with their index, of other rules by looking the candidates' vectors up."""
 
-    def search(found: tuple[Tensor, np.ndarray]) -> object:
-        return cells.search_lists(*found, k)
+    def retrieve(queries: Queries) -> tuple[Queries, Selection | Candidates]:
+        if isinstance(rule, Cells):
+            return queries, rule.select(queries, budget)
+        return queries, rule.candidates(queries, budget)
+
+    def search(found: tuple[Queries, Selection | Candidates]) -> object:
+        queries, chosen = found
+        if isinstance(rule, Cells) and isinstance(chosen, Selection):
+            return rule.search_lists(queries, chosen, k)
+        assert isinstance(chosen, Candidates)
+        return _top_of(queries, chosen.ids.to(table.device), table, k)
 
     return [("retrieval", retrieve), ("top-k", search)]
+
+
+def _top_of_all(queries: Queries, table: Tensor, k: int) -> Tensor:
+    """Ids [B, k] of the best of all items of ``table`` [N+1, A]."""
+    scores = queries.vectors @ table.T
+    if queries.repeat is not None:
+        own = scores.gather(1, queries.history) + queries.repeat.unsqueeze(1)
+        scores.scatter_(1, queries.history, own)
+    return _top_items(scores[:, 1:], k)
+
+
+def _top_of(queries: Queries, ids: Tensor, table: Tensor, k: int) -> Tensor:
+    """Ids [B, min(k, P)] of the best of the items ``ids`` [B, P]; 0 where a row has fewer."""
+    scores = torch.bmm(table[ids], queries.vectors.unsqueeze(2)).squeeze(2)  # [B, P]
+    if queries.repeat is not None:
+        own = (ids.unsqueeze(2) == queries.history.unsqueeze(1)).any(2)
+        scores = scores + own * queries.repeat.unsqueeze(1)
+    best = scores.masked_fill(ids == 0, -torch.inf).topk(min(k, ids.shape[1]), dim=1).indices
+    return ids.gather(1, best)
 
 
 def _top_items(scores: Tensor, k: int) -> Tensor:

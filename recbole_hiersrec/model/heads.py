@@ -41,6 +41,7 @@ class HierarchicalHeads(nn.Module):
     ) -> None:
         super().__init__()
         self.feedback = feedback
+        self.hidden_size = hidden_size
         levels = range(len(category_sizes))
         fed = [feedback != "none" and level > 0 for level in levels]
         self.query = nn.ModuleList(

@@ -9,10 +9,18 @@ from recbole.utils import InputType
 from torch import Tensor
 
 from recbole_hiersrec.data.dataset import catalogue_of, item_counts_of
-from recbole_hiersrec.model.heads import HeadsOutput
-from recbole_hiersrec.model.loss import item_loss, multi_task, next_items, sampler_of
+from recbole_hiersrec.model.loss import (
+    Repeat,
+    item_loss,
+    multi_task,
+    next_items,
+    sampler_of,
+    seen_items,
+    step_items,
+    takes_sparse,
+)
 from recbole_hiersrec.model.network import build_network
-from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.queries import Queries, add_repeat
 from recbole_hiersrec.settings import hiersrec_settings
 
 
@@ -36,8 +44,9 @@ class HierSRec(SequentialRecommender):
         self.catalogue = catalogue_of(dataset)
         n_levels = self.catalogue.taxonomy.n_levels if self.catalogue.taxonomy else 0
         self.loss_weights = self.settings.loss_weights(n_levels)
-        self.network = build_network(self.catalogue, self.settings, self.max_seq_length)
         self.sampler = sampler_of(self.settings, item_counts_of(dataset))
+        sparse = self.sampler is not None and takes_sparse(config)
+        self.network = build_network(self.catalogue, self.settings, self.max_seq_length, sparse)
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Item softmax at every position + weighted category cross-entropies; a scalar."""
@@ -45,22 +54,27 @@ class HierSRec(SequentialRecommender):
         labels = next_items(history, length, interaction[self.POS_ITEM_ID])
         real = labels > 0
         targets = labels[real]  # [T]
-        table = self.network.items() if self.sampler is None else None
-        heads = self.network.heads(self.network.states(history, table)[real])
+        items = step_items(history, targets, self.n_items - 1, self.sampler)
+        vectors = self.network.items(items.ids)  # [U, D]
+        states = self.network.states(items.history, vectors)[real]  # [T, D]
+        heads = self.network.heads(states)
+        repeat = self.network.repeat_term(states)
         of_items = item_loss(
             self.network.queries(heads),
-            targets,
-            lambda ids: self.network.item_vectors(ids, table if ids is None else None),
-            self.sampler,
+            items,
+            self.network.item_vectors(items.ids, vectors),
+            real,
+            None if repeat is None else Repeat(seen_items(history, real), repeat),
         )
         categories = self.network.items.item_category[targets]
         return multi_task(of_items, heads.category_logits, categories, self.loss_weights)
 
-    def last_heads(self, interaction: Any, item_vectors: Tensor | None = None) -> HeadsOutput:
-        """Heads at the last position of every session, [B, ...]; see :meth:`encode`."""
+    def last_states(self, interaction: Any, item_vectors: Tensor | None = None) -> Tensor:
+        """States at the last position of every session, [B, D]; see :meth:`encode`."""
+        history, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        history = history[:, : int(length.max())]  # what is padding in all rows changes nothing
         table = None if item_vectors is None else item_vectors[:, : self.settings.hidden_size]
-        states = self.network.states(interaction[self.ITEM_SEQ], table)
-        return self.network.heads(self.gather_indexes(states, interaction[self.ITEM_SEQ_LEN] - 1))
+        return self.gather_indexes(self.network.states(history, table), length - 1)
 
     def encode(self, interaction: Any, item_vectors: Tensor | None = None) -> Queries:
         """Augmented queries, and what else the score needs to know of the sessions.
@@ -70,9 +84,13 @@ class HierSRec(SequentialRecommender):
             item_vectors: what :meth:`item_vectors` gave, if it is at hand: its first D columns are the vectors of
                 the session's items, which then need not be computed again.
         """
-        heads = self.last_heads(interaction, item_vectors)
+        states = self.last_states(interaction, item_vectors)
+        heads = self.network.heads(states)
         return Queries(
-            self.network.queries(heads), interaction[self.ITEM_SEQ], None, tuple(heads.category_logits)
+            self.network.queries(heads),
+            interaction[self.ITEM_SEQ],
+            self.network.repeat_term(states),
+            tuple(heads.category_logits),
         )
 
     def item_vectors(self) -> Tensor:
@@ -81,14 +99,18 @@ class HierSRec(SequentialRecommender):
 
     def category_logits(self, interaction: Any) -> list[Tensor]:
         """Logits of the next item's category, one [B, C_m] a level, coarse to fine."""
-        return self.last_heads(interaction).category_logits
+        return list(self.encode(interaction).category_logits)
 
     def predict(self, interaction: Any) -> Tensor:
         """Score of each row's own item, [B]."""
-        items = self.network.item_vectors(interaction[self.ITEM_ID])
-        return (self.encode(interaction).vectors * items).sum(-1)
+        queries, item = self.encode(interaction), interaction[self.ITEM_ID]
+        scores = (queries.vectors * self.network.item_vectors(item)).sum(-1)
+        if queries.repeat is None:
+            return scores
+        return scores + queries.repeat * (queries.history == item.unsqueeze(1)).any(1)
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Scores of all items, [B, N + 1]."""
         items = self.item_vectors()
-        return self.encode(interaction, items).vectors @ items.T
+        queries = self.encode(interaction, items)
+        return add_repeat(queries.vectors @ items.T, queries)

@@ -20,6 +20,9 @@ class ItemVectors(nn.Module):
         title_tokens: [N + 1, T] token ids from 1, 0-padded; T may be 0.
         metadata: [N + 1, F] value ids from 1, 0 missing; F may be 0.
         use_item_id: False leaves the id embedding out.
+        sparse: gradients of the id table hold the rows that were looked up, so a step costs the same in a
+            catalogue of any size; needs an optimiser that takes such gradients.
+        names: of the levels, and of the metadata, as :meth:`parts` calls them.
     """
 
     item_category: Tensor
@@ -36,13 +39,19 @@ class ItemVectors(nn.Module):
         title_tokens: Tensor,
         metadata: Tensor,
         use_item_id: bool,
+        sparse: bool = False,
+        names: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.n_items = n_items
         self.register_buffer("item_category", item_category.clamp(min=0))
         self.register_buffer("title_tokens", title_tokens)
         self.register_buffer("metadata", metadata)
-        self.id = nn.Embedding(n_items + 1, hidden_size, padding_idx=0) if use_item_id else None
+        self.id = (
+            nn.Embedding(n_items + 1, hidden_size, padding_idx=0, sparse=sparse) if use_item_id else None
+        )
+        self.names = tuple(names)
+        self.sparse = sparse
         self.category = nn.ModuleList(nn.Embedding(size, hidden_size) for size in category_sizes)
         n_tokens = int(title_tokens.max()) + 1 if title_tokens.numel() else 0
         self.title = nn.Embedding(n_tokens, hidden_size, padding_idx=0) if n_tokens else None
@@ -56,11 +65,15 @@ class ItemVectors(nn.Module):
         if items is None:
             items = torch.arange(self.n_items + 1, device=self.item_category.device)
         flat = items.reshape(-1)
-        parts = [self.id(flat)] if self.id is not None else []
-        parts += [table(self.item_category[flat, level]) for level, table in enumerate(self.category)]
-        if self.title is not None:
-            tokens = self.title_tokens[flat]  # [items, T]
-            parts.append(F.embedding_bag(tokens, self.title.weight, mode="mean", padding_idx=0))
-        parts += [table(self.metadata[flat, field]) for field, table in enumerate(self.fields)]
-        vectors = torch.stack(parts).sum(0) * (flat > 0).unsqueeze(-1)
+        vectors = torch.stack(list(self.parts(flat).values())).sum(0) * (flat > 0).unsqueeze(-1)
         return vectors.view(*items.shape, -1)
+
+    def parts(self, items: Tensor) -> dict[str, Tensor]:
+        """The summands of the vectors of ``items`` [n], each [n, D]: "id", the levels, "title", the metadata."""
+        parts = {"id": self.id(items)} if self.id is not None else {}
+        tables = [table(self.item_category[items, level]) for level, table in enumerate(self.category)]
+        if self.title is not None:
+            tokens = self.title_tokens[items]  # [n, T]
+            parts["title"] = F.embedding_bag(tokens, self.title.weight, mode="mean", padding_idx=0)
+        tables += [table(self.metadata[items, field]) for field, table in enumerate(self.fields)]
+        return parts | dict(zip(self.names, tables, strict=True))

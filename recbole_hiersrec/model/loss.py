@@ -1,8 +1,14 @@
-"""Training losses as pure functions. T targets, A augmented width, N items (ids 1..N), C categories, S negatives."""
+"""Training losses as pure functions.
+
+Axes: B rows, L history length, T targets, A augmented width, N items (ids 1..N, 0 is PAD), C categories, S negatives,
+U items that a step looks up.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,37 +33,66 @@ def next_items(history: Tensor, length: Tensor, target: Tensor) -> Tensor:
     return labels.scatter(1, (length - 1).unsqueeze(1), target.unsqueeze(1))
 
 
-def full_softmax(queries: Tensor, item_vectors: Tensor, targets: Tensor) -> Tensor:
+def seen_items(history: Tensor, real: Tensor) -> Tensor:
+    """The distinct items that a session holds up to each target.
+
+    Args:
+        history: item ids, padded with 0 on the right, [B, L].
+        real: positions that have a target, [B, L].
+
+    Returns:
+        Item ids [T, L]; 0 where an item stands further left already, or comes after the target's position.
+    """
+    length = history.size(1)
+    earlier = torch.ones(length, length, dtype=torch.bool, device=history.device).tril(-1)
+    again = ((history.unsqueeze(2) == history.unsqueeze(1)) & earlier).any(2)  # [B, L]
+    rows, positions = real.nonzero(as_tuple=True)
+    before = torch.arange(length, device=history.device) <= positions.unsqueeze(1)  # [T, L]
+    return history.masked_fill(again, 0)[rows].masked_fill(~before, 0)
+
+
+def full_softmax(
+    queries: Tensor, item_vectors: Tensor, targets: Tensor, repeat: Repeat | None = None
+) -> Tensor:
     """Mean cross-entropy over all N items.
 
     Args:
         queries: [T, A].
         item_vectors: [N + 1, A]; row 0 (PAD) takes no part.
         targets: item ids 1..N, [T].
+        repeat: what the items of the session get on top.
     """
-    return F.cross_entropy(queries @ item_vectors[1:].T, targets - 1)
+    logits = (queries @ item_vectors.T).float()
+    if repeat is not None:
+        logits = logits.scatter_add(1, repeat.seen, repeat.value.unsqueeze(1).expand(repeat.seen.shape))
+    pad = torch.arange(logits.size(1), device=logits.device) == 0
+    return F.cross_entropy(logits.masked_fill(pad, -torch.inf), targets)
 
 
 def sampled_softmax(
-    positive: Tensor, negative: Tensor, negative_ids: Tensor, targets: Tensor, expected_count: Tensor
+    positive: Tensor,
+    negative: Tensor,
+    excluded: Tensor,
+    expected_count: Tensor,
+    further: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy with the partition function estimated from shared negatives (logQ correction).
 
-    Z is estimated by exp(s_target) + sum_j exp(s_j) / E[count of j], over the negatives j other than the target
-    (Bengio & Senecal, 2008; Yi et al., RecSys 2019, eq. 3). The target itself is not corrected, since it is
-    always there; so the estimate of Z is unbiased and the loss tends to :func:`full_softmax` as S grows.
+    Z is estimated by exp(s_target) + sum_j exp(s_j) / E[count of j], over the negatives j that are not counted
+    already (Bengio & Senecal, 2008; Yi et al., RecSys 2019, eq. 3). What is always there, the target and the items
+    of the session, is not corrected; so the estimate of Z is unbiased and the loss tends to :func:`full_softmax`
+    as S grows.
 
     Args:
         positive: score of each target, [T].
         negative: score of each negative for each target, [T, S].
-        negative_ids: [S], drawn with replacement from 1..N.
-        targets: [T].
+        excluded: bool [T, S], negatives that are the target or otherwise counted.
         expected_count: how often each negative is expected among the S drawn, S * Q(j), [S].
+        further: scores of items that always count, -inf where there is none, [T, L].
     """
-    corrected = negative - expected_count.log()
-    corrected = corrected.masked_fill(negative_ids.unsqueeze(0) == targets.unsqueeze(1), -torch.inf)
-    logits = torch.cat([positive.unsqueeze(1), corrected], dim=1)  # [T, 1 + S]
-    return F.cross_entropy(logits, torch.zeros_like(targets))
+    corrected = (negative - expected_count.log()).masked_fill(excluded, -torch.inf)
+    logits = [positive.unsqueeze(1), corrected] + ([] if further is None else [further])  # [T, 1 + S + L]
+    return F.cross_entropy(torch.cat(logits, dim=1), positive.new_zeros(len(positive), dtype=torch.long))
 
 
 def multi_task(
@@ -74,29 +109,92 @@ def multi_task(
     loss = item_loss
     for level, (logits, weight) in enumerate(zip(category_logits, weights, strict=True)):
         if weight > 0:
-            loss = loss + weight * F.cross_entropy(logits, categories[:, level])
+            loss = loss + weight * F.cross_entropy(logits.float(), categories[:, level])
     return loss
 
 
+@dataclass(frozen=True)
+class Repeat:
+    """The repeat term of T targets: ``value`` is added to the score of every item that ``seen`` names.
+
+    Attributes:
+        seen: item ids [T, L], see :func:`seen_items`.
+        value: r(h), [T].
+    """
+
+    seen: Tensor
+    value: Tensor
+
+
+@dataclass(frozen=True)
+class StepItems:
+    """The items that one training step looks up, and where in that list each of its roles is filled.
+
+    Attributes:
+        ids: [U]; each once when sampled, else 0..N.
+        history: positions in ``ids`` of the session items, [B, L].
+        targets: positions in ``ids``, [T].
+        negatives: positions in ``ids``, [S]; None: all items are compared.
+        expected: E[count] of each negative, [S].
+    """
+
+    ids: Tensor
+    history: Tensor
+    targets: Tensor
+    negatives: Tensor | None = None
+    expected: Tensor | None = None
+
+
+def step_items(history: Tensor, targets: Tensor, n_items: int, sampler: NegativeSampler | None) -> StepItems:
+    """Gather the items of a step: those of the batch and the negatives, or the whole catalogue without a sampler."""
+    if sampler is None:
+        return StepItems(torch.arange(n_items + 1, device=history.device), history, targets)
+    drawn, expected = sampler.sample(history.device)
+    ids, place = torch.unique(torch.cat([history.reshape(-1), targets, drawn]), return_inverse=True)
+    of_history, of_targets, of_negatives = place.split([history.numel(), len(targets), len(drawn)])
+    return StepItems(ids, of_history.view(history.shape), of_targets, of_negatives, expected)
+
+
 def item_loss(
-    queries: Tensor,
-    targets: Tensor,
-    vectors: Callable[[Tensor | None], Tensor],
-    sampler: NegativeSampler | None,
+    queries: Tensor, items: StepItems, vectors: Tensor, real: Tensor, repeat: Repeat | None = None
 ) -> Tensor:
-    """Mean loss of the next item over T targets: over all items, or with a sampler over its negatives.
+    """Mean loss of the next item over T targets: over all items, or over the step's negatives.
 
     Args:
         queries: [T, A].
-        targets: item ids 1..N, [T].
-        vectors: item ids [...] -> item vectors [..., A]; None -> the whole table [N + 1, A].
-        sampler: None for the full softmax.
+        items: what the step looked up.
+        vectors: of ``items.ids``, [U, A].
+        real: positions that have a target, [B, L].
+        repeat: what the items of the session get on top.
     """
-    if sampler is None:
-        return full_softmax(queries, vectors(None), targets)
-    negatives, expected = sampler.sample(queries.device)
-    positive = (queries * vectors(targets)).sum(-1)
-    return sampled_softmax(positive, queries @ vectors(negatives).T, negatives, targets, expected)
+    if items.negatives is None or items.expected is None:
+        return full_softmax(queries, vectors, items.targets, repeat)
+    negative = (queries @ vectors[items.negatives].T).float()  # [T, S]
+    positive = (queries * vectors[items.targets]).sum(-1).float()
+    excluded = items.negatives.unsqueeze(0) == items.targets.unsqueeze(1)
+    if repeat is None:
+        return sampled_softmax(positive, negative, excluded, items.expected)
+    target_ids = items.ids[items.targets].unsqueeze(1)
+    positive = positive + repeat.value * (repeat.seen == target_ids).any(1)
+    own = _own_scores(queries, vectors[items.history], real).float() + repeat.value.unsqueeze(1)  # [T, L]
+    own = own.masked_fill((repeat.seen == 0) | (repeat.seen == target_ids), -torch.inf)
+    excluded = excluded | _already_seen(items.history, items.negatives, real)
+    return sampled_softmax(positive, negative, excluded, items.expected, own)
+
+
+def _own_scores(queries: Tensor, own: Tensor, real: Tensor) -> Tensor:
+    """Queries [T, A] times the vectors of their own session's items [B, L, A], as [T, L]."""
+    padded = queries.new_zeros(*real.shape, queries.size(-1))  # [B, L, A]
+    padded[real] = queries
+    return (padded @ own.to(queries.dtype).transpose(1, 2))[real]
+
+
+def _already_seen(history: Tensor, negatives: Tensor, real: Tensor) -> Tensor:
+    """Whether a negative stands in the session at or before each target's position, bool [T, S]."""
+    equal = history.unsqueeze(2) == negatives  # [B, L, S]
+    first = torch.where(equal.any(1), equal.int().argmax(1), history.size(1))  # [B, S]
+    rows, positions = real.nonzero(as_tuple=True)
+    return first[rows] <= positions.unsqueeze(1)
 
 
 class NegativeSampler:
@@ -120,6 +218,11 @@ class NegativeSampler:
         rows = torch.searchsorted(self.cumulative, drawn).clamp(max=len(self.cumulative) - 1)
         expected = self.probability[rows] * self.n_negatives
         return (rows + 1).to(device), expected.float().to(device)
+
+
+def takes_sparse(config: Any) -> bool:
+    """Whether RecBole's configuration asks for an optimiser that can follow sparse gradients: Adam, no decay."""
+    return str(config["learner"]).lower() == "adam" and not config["weight_decay"]
 
 
 def sampler_of(settings: HierSRecSettings, counts: Tensor) -> NegativeSampler | None:

@@ -1,6 +1,11 @@
-"""HierSRec without RecBole: encoder, heads and item vectors put together, and the score as one inner product."""
+"""HierSRec without RecBole: encoder, heads and item vectors put together, and the score as one inner product.
+
+Axes: B sessions, L length, D width, A augmented width, N items (ids 1..N, 0 is PAD), M levels.
+"""
 
 from __future__ import annotations
+
+import itertools
 
 import torch
 import torch.nn.functional as F
@@ -20,19 +25,28 @@ class HierSRecNetwork(nn.Module):
     """s(i) = z . v_i + sum_m w_m (q_m . u_m[c_m(i)] + b_m[c_m(i)]) + b_i, with w_m = softplus(.) >= 0.
 
     The score is one inner product of :meth:`queries` with :meth:`item_vectors`, of width A = D (1 + M) + 1, so any
-    maximum-inner-product index serves it exactly.
+    maximum-inner-product index serves it exactly. With ``repeat_term`` the items that the session already holds
+    get r(h) on top, which learns whether this kind of session repeats items; few items, so they are scored apart.
     """
 
     def __init__(
-        self, items: ItemVectors, encoder: SessionEncoder, heads: HierarchicalHeads, initializer_range: float
+        self,
+        items: ItemVectors,
+        encoder: SessionEncoder,
+        heads: HierarchicalHeads,
+        initializer_range: float,
+        repeat_term: bool,
     ) -> None:
         super().__init__()
         self.items = items
         self.encoder = encoder
         self.heads = heads
         self.level_weight = nn.Parameter(torch.full((len(heads.category),), _ONE))
-        self.item_bias = nn.Parameter(torch.zeros(items.n_items + 1))
         self._initialise(initializer_range)
+        self.item_bias = nn.Embedding.from_pretrained(
+            torch.zeros(items.n_items + 1, 1), freeze=False, sparse=items.sparse
+        )
+        self.repeat = nn.Linear(heads.hidden_size, 1) if repeat_term else None
 
     def _initialise(self, std: float) -> None:
         for module in self.modules():
@@ -44,6 +58,10 @@ class HierSRecNetwork(nn.Module):
     def states(self, history: Tensor, table: Tensor | None = None) -> Tensor:
         """Sessions [B, L] -> states [B, L, D]; ``table`` [N + 1, D] saves computing the item vectors again."""
         return self.encoder(self.items(history) if table is None else table[history])
+
+    def repeat_term(self, states: Tensor) -> Tensor | None:
+        """r(h), what the items of the session get on top, [...] for states [..., D]; None without the term."""
+        return None if self.repeat is None else self.repeat(states).squeeze(-1).float()
 
     def queries(self, heads: HeadsOutput) -> Tensor:
         """Augmented queries [..., A] = [z; w_1 q_1; ...; w_M q_M; 1]."""
@@ -57,13 +75,13 @@ class HierSRecNetwork(nn.Module):
 
         Args:
             ids: [...]; None for the whole table, [N + 1, A], whose row 0 (PAD) is 0.
-            table: item vectors [N + 1, D], if computed already (only with ``ids`` None).
+            table: their item vectors [..., D], if computed already.
         """
         if ids is None:
-            ids = torch.arange(self.items.n_items + 1, device=self.item_bias.device)
+            ids = torch.arange(self.items.n_items + 1, device=self.item_bias.weight.device)
         vectors = self.items(ids) if table is None else table
         weights = F.softplus(self.level_weight)
-        bias = self.item_bias[ids]
+        bias = self.item_bias(ids).squeeze(-1)
         parts = [vectors]
         for level, (category, category_bias) in enumerate(
             zip(self.heads.category, self.heads.bias, strict=True)
@@ -74,8 +92,20 @@ class HierSRecNetwork(nn.Module):
         return torch.cat([*parts, bias.unsqueeze(-1)], dim=-1) * (ids > 0).unsqueeze(-1)
 
 
-def build_network(catalogue: Catalogue, settings: HierSRecSettings, max_length: int) -> HierSRecNetwork:
-    """Put a network together for the items of ``catalogue``."""
+def build_network(
+    catalogue: Catalogue, settings: HierSRecSettings, max_length: int, sparse: bool = False
+) -> HierSRecNetwork:
+    """Put a network together for the items of ``catalogue``.
+
+    Args:
+        catalogue: side information of the items.
+        settings: of the model.
+        max_length: longest session L.
+        sparse: see :class:`ItemVectors`.
+
+    Raises:
+        InputError: the settings leave items without a vector.
+    """
     taxonomy = catalogue.taxonomy
     if not (settings.use_item_id or taxonomy or catalogue.title_tokens.size or catalogue.metadata.size):
         raise InputError(
@@ -83,6 +113,7 @@ def build_network(catalogue: Catalogue, settings: HierSRecSettings, max_length: 
         )
     sizes = taxonomy.sizes if taxonomy else ()
     item_category = taxonomy.item_category if taxonomy else catalogue.metadata[:, :0]
+    names = (*(taxonomy.levels if taxonomy else ()), *settings.metadata_fields)
     items = ItemVectors(
         n_items=catalogue.n_items,
         hidden_size=settings.hidden_size,
@@ -91,6 +122,8 @@ def build_network(catalogue: Catalogue, settings: HierSRecSettings, max_length: 
         title_tokens=torch.from_numpy(catalogue.title_tokens),
         metadata=torch.from_numpy(catalogue.metadata),
         use_item_id=settings.use_item_id,
+        sparse=sparse,
+        names=_distinct(names),
     )
     encoder = SessionEncoder(
         hidden_size=settings.hidden_size,
@@ -107,4 +140,13 @@ def build_network(catalogue: Catalogue, settings: HierSRecSettings, max_length: 
         feedback=settings.category_feedback,
         dropout=settings.hidden_dropout_prob,
     )
-    return HierSRecNetwork(items, encoder, heads, settings.initializer_range)
+    return HierSRecNetwork(items, encoder, heads, settings.initializer_range, settings.repeat_term)
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of an item vector's summands, each a name of its own: "class", "class (2)"."""
+    taken = ["id", "title"]
+    for name in names:
+        numbers = (f"{name} ({number})" for number in itertools.count(2))
+        taken.append(next(free for free in itertools.chain([name], numbers) if free not in taken))
+    return tuple(taken[2:])

@@ -12,10 +12,11 @@ from recbole_hiersrec.report.frame import Record
 from recbole_hiersrec.retrieval.budget import candidate_label
 
 NOT_TESTED = "No significance test was made"
+TESTED = "Intervals and tests stand under Comparisons in report.md"
 SHOWN_FRACTION = 0.04  # sentences name one item fraction, the nearest to this; the tables have all
 
 
-def claim(dataset: str, records: Sequence[Record]) -> str:
+def claim(dataset: str, records: Sequence[Record], tested: bool = False) -> str:
     """The best model and the second, what candidates keep, and the caution."""
     ranked = [line for line in tables.entries(records) if line.ranked]
     if not ranked:
@@ -32,19 +33,20 @@ def claim(dataset: str, records: Sequence[Record]) -> str:
         unmasked = records[0]["job"]["protocol"]["history"] == "unmasked"
         left_out = " or items of the session itself that the candidates leave out" if unmasked else ""
         sentences.append(f"Shares above 100 % may be chance{left_out}")
-    return f"{'. '.join(sentences)}. {caution(records)}"
+    return f"{'. '.join(sentences)}. {caution(records, tested)}"
 
 
-def caution(records: Sequence[Record]) -> str:
-    """How many seeds and cases the figures rest on, and that nothing was tested."""
+def caution(records: Sequence[Record], tested: bool = False) -> str:
+    """How many seeds and cases the figures rest on, and whether differences were tested."""
+    tests = TESTED if tested else NOT_TESTED
     seeds = sorted({record["job"]["seed"] for record in records})
     if len(seeds) == 1:
-        return (
-            f"One seed ({seeds[0]}) and {case_count(records)}: small differences may be chance. {NOT_TESTED}."
-        )
+        return f"One seed ({seeds[0]}) and {case_count(records)}: small differences may be chance. {tests}."
     finished = sorted({len(line.records) for line in tables.entries(records) if not line.stopped})
     counts = " or ".join(str(count) for count in finished) or "no"
-    return f"Means ± standard deviations over {counts} finished seeds a model, {case_count(records)}. {NOT_TESTED}."
+    return (
+        f"Means ± standard deviations over {counts} finished seeds a model, {case_count(records)}. {tests}."
+    )
 
 
 def case_count(records: Sequence[Record]) -> str:

@@ -1,15 +1,16 @@
-"""The report: records -> accuracy.csv, timing.csv, report.md, figures/*.png, and lines for the terminal."""
+"""The report: records and ranks -> accuracy, timing and comparisons.csv, report.md, figures/*.png, terminal lines."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from recbole_hiersrec.atomic import writable_folder, write_bytes, write_text
 from recbole_hiersrec.benchmark.suite import Job
 from recbole_hiersrec.report import tables, terminal
 from recbole_hiersrec.report.claim import case_count, claim
+from recbole_hiersrec.report.comparison import Comparison, Group, compare, comparison_frame
 from recbole_hiersrec.report.facts import data_facts, learned_note, provenance
 from recbole_hiersrec.report.figures import draw_all, model_colours
 from recbole_hiersrec.report.frame import Record, accuracy_frame, table_groups, timing_frame, to_csv
@@ -20,20 +21,25 @@ CAPTIONS = {
     "latency": "Accuracy against the latency of one query: all items beside candidates at each item fraction.",
     "learning": "Validation accuracy against training time.",
 }
-NOT_TESTED = "No significance test was made"
 
 
-def write_report(folder: Path, records: Sequence[Record], missing: Sequence[Job] = ()) -> None:
+def write_report(
+    folder: Path, records: Sequence[Record], missing: Sequence[Job] = ()
+) -> dict[Group, Comparison]:
     """Write the tables, the page and the figures of ``records`` into ``folder``, each file in one step.
 
     Args:
-        folder: takes accuracy.csv, timing.csv, report.md and figures/.
+        folder: takes accuracy.csv, timing.csv, comparisons.csv, report.md and figures/; has the ranks that are
+            compared, as jobs/<key>/ranks.npz.
         records: of all finished jobs.
         missing: jobs without a record; the page names them.
 
+    Returns:
+        the comparisons, by data set and protocol.
+
     Raises:
-        InputError: records of one table differ in item universe or test cases, and nothing is written; or
-            the folder cannot be written.
+        InputError: records of one table differ in item universe or test cases, or ranks are damaged, and
+            nothing is written; or the folder cannot be written.
     """
     groups = [(title, tables.entries(members)) for title, members in table_groups(records)]
     colours = model_colours([record["job"]["name"] for record in records])
@@ -42,10 +48,12 @@ def write_report(folder: Path, records: Sequence[Record], missing: Sequence[Job]
         for (dataset, protocol), lines in groups
         for stem, png in draw_all(lines, colours, f"{dataset}: {protocol}").items()
     }
-    page = render_page(records, missing, tuple(figures))
+    comparisons = compare(folder, records)
+    page = render_page(records, missing, tuple(figures), comparisons)
     texts = {
         "accuracy.csv": to_csv(accuracy_frame(records)),
         "timing.csv": to_csv(timing_frame(records)),
+        "comparisons.csv": to_csv(comparison_frame(comparisons.values())),
         "report.md": page,
     }
     plots = writable_folder(folder / "figures")
@@ -56,36 +64,47 @@ def write_report(folder: Path, records: Sequence[Record], missing: Sequence[Job]
     for stale in plots.glob("*.png"):
         if stale.name not in figures:
             stale.unlink()
+    return comparisons
 
 
-def terminal_lines(records: Sequence[Record]) -> str:
-    """Leaderboard and candidates of every (data set, protocol), for a terminal of 80 columns."""
+def terminal_lines(records: Sequence[Record], comparisons: Mapping[Group, Comparison] | None = None) -> str:
+    """Leaderboard and candidates of every (data set, protocol), for a terminal of 80 columns.
+
+    ``comparisons``, of :func:`write_report`, are not shown; what is in the report is named.
+    """
     return "\n".join(
-        terminal.section(f"{dataset}: {protocol}", members)
-        for (dataset, protocol), members in table_groups(records)
+        terminal.section(": ".join(group), members, group in (comparisons or {}))
+        for group, members in table_groups(records)
     )
 
 
-def render_page(records: Sequence[Record], missing: Sequence[Job], figures: Sequence[str]) -> str:
+def render_page(
+    records: Sequence[Record],
+    missing: Sequence[Job],
+    figures: Sequence[str],
+    comparisons: Mapping[Group, Comparison] | None = None,
+) -> str:
     """The whole of report.md."""
-    groups = table_groups(records)
+    groups, comparisons = table_groups(records), comparisons or {}
     suite = records[0]["suite"] if records else missing[0].suite if missing else ""
     parts = [f"# Benchmark {suite}"]
     if not records:
         parts.append("No job has finished.")
-    parts += [claim(dataset, members) for (dataset, _), members in groups]
+    parts += [claim(group[0], members, group in comparisons) for group, members in groups]
     if missing:
         names = ", ".join(job.label() for job in missing)
         parts.append(f"**Not in the tables**, because they failed or have not run: {names}.")
-    for (dataset, protocol), members in groups:
-        parts += _sections(dataset, protocol, members, figures)
+    for group, members in groups:
+        parts += _sections(group, members, figures, comparisons.get(group))
     if records:
         parts += provenance(records, suite)
     return "\n\n".join(parts) + "\n"
 
 
-def _sections(dataset: str, protocol: str, records: Sequence[Record], figures: Sequence[str]) -> list[str]:
-    lines = tables.entries(records)
+def _sections(
+    group: Group, records: Sequence[Record], figures: Sequence[str], comparison: Comparison | None
+) -> list[str]:
+    lines, (dataset, protocol) = tables.entries(records), group
     parts = [f"## {dataset}", f"Protocol: {protocol}. Every figure below is of {case_count(records)}."]
     makers = (
         (tables.leaderboard, "accuracy"),
@@ -97,13 +116,21 @@ def _sections(dataset: str, protocol: str, records: Sequence[Record], figures: S
     )
     for make, stem in makers:
         table = make(lines)
+        parts += _shown(table)
         if table.rows:
-            parts += [f"### {table.title}", table.text("github")]
             parts += [learned_note(records)] if make is tables.categories and learned_note(records) else []
         figure = f"{stem}-{_slug(dataset)}.png"
         if figure in figures:
             parts.append(f"![{CAPTIONS[stem]}](figures/{figure})\n\n*{CAPTIONS[stem]}*")
+        if comparison and make is tables.leaderboard:
+            parts += _shown(comparison.difference_table())
+        if comparison and make is tables.candidates:
+            parts += _shown(comparison.kept_table())
     return [*parts, "### Data", data_facts(records)]
+
+
+def _shown(table: tables.Table) -> list[str]:
+    return [f"### {table.title}", table.text("github")] if table.rows else []
 
 
 def _slug(name: str) -> str:

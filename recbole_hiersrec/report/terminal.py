@@ -16,14 +16,14 @@ from recbole_hiersrec.retrieval.budget import candidate_label
 WIDTH = 80
 
 
-def section(title: str, records: Sequence[Record]) -> str:
-    """The tables of one (data set, protocol), then the remarks on them."""
+def section(title: str, records: Sequence[Record], tested: bool = False) -> str:
+    """The tables of one (data set, protocol), then the remarks on them; ``tested``: report.md has comparisons."""
     lines = tables.entries(records)
     found = [_leaderboard(lines)]
     leakage = f"{AFTER[0].upper()}{AFTER[1:]}: {leakage_text(records)}."
     learned = learned_note(records)
     facts = [leakage, *([learned] if learned else [])]
-    remarks = [*tables.marks(lines), *_ways(lines), *facts, caution(records)]
+    remarks = [*tables.marks(lines), *_ways(lines), *facts, caution(records, tested)]
     if any(tables.candidate_keys(line.records[0]) for line in lines):
         found.append(_candidates(lines))
         name = headline_name(records[0])

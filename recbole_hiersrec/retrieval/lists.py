@@ -41,13 +41,30 @@ class Lists:
     def __len__(self) -> int:
         return len(self.centroids)
 
+    def with_items(self, ids: np.ndarray, lists: np.ndarray) -> Lists:
+        """The same lists with the items ``ids`` [n] in the lists ``lists`` [n]; centroids stay where they were."""
+        members = np.concatenate([self.members, ids])
+        list_of = np.concatenate([np.repeat(np.arange(len(self)), self.sizes), lists])
+        offsets = np.cumsum(np.r_[0, np.bincount(list_of, minlength=len(self))])
+        return Lists(self.centroids, offsets, members[np.lexsort((members, list_of))])
+
 
 def cell_cap(n_items: int) -> int:
-    """Return the most items a list may hold: a quarter of 1 % of the items, at least 1."""
-    return max(1, n_items // 100 // 4)
+    """Return the most items a list holds where nothing else is said: a quarter of 1 % of the items, or 10.
+
+    A quarter of the smallest usual budget (1 %) lets that budget choose among lists. On small catalogues so small
+    lists would cost more comparisons than they save: there it is 10, but never above a sixth of 4 %.
+    """
+    return max(1, n_items // 400, min(10, n_items // 160))
 
 
-def build_lists(item_vectors: Tensor, categories: np.ndarray | None, cap: int, seed: int) -> Lists:
+def build_lists(
+    item_vectors: Tensor,
+    categories: np.ndarray | None,
+    cap: int,
+    seed: int,
+    items: np.ndarray | None = None,
+) -> Lists:
     """Put every item into one list of at most ``cap`` items, near others of its category.
 
     Deterministic for a given seed and number of FAISS threads.
@@ -57,15 +74,16 @@ def build_lists(item_vectors: Tensor, categories: np.ndarray | None, cap: int, s
         categories: int [N+1], the finest category of each item, or None for one group of all items.
         cap: most items a list holds, at least 1.
         seed: of k-means.
+        items: int [n], ids of the only items that are put into lists, each once; None: all of 1..N.
 
     Raises:
         InputError: if the cap is below 1, there is no item, a vector is not finite, or the lengths differ.
     """
     vectors = np.ascontiguousarray(item_vectors.detach().cpu().numpy()[1:], dtype=np.float32)
     _check(vectors, categories, cap)
-    groups = (
-        [np.arange(len(vectors))] if categories is None else positions_by_value(np.asarray(categories)[1:])
-    )
+    chosen = np.arange(len(vectors)) if items is None else np.sort(np.asarray(items, np.int64)) - 1
+    labels = np.zeros(len(vectors), np.int64) if categories is None else np.asarray(categories)[1:]
+    groups = [chosen[part] for part in positions_by_value(labels[chosen])]
     # FAISS ends the process where a squared distance overflows; the scale of all vectors changes no cell.
     scaled = vectors / max(float(np.abs(vectors).max()), float(np.finfo(np.float32).tiny))
     lists = [part for group in groups for part in _split(group, scaled, cap, seed)]

@@ -1,0 +1,255 @@
+"""Ranks of the test cases -> how sure the tables are: every model beside the reference, candidates beside all items.
+
+A case counts once, with its metric's mean over the seeds; intervals and tests take whole sessions (see
+:mod:`recbole_hiersrec.evaluation.significance`). Needs records and ranks.npz, no torch.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recbole_hiersrec.benchmark.suite import headline
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.evaluation.metrics import METRICS
+from recbole_hiersrec.evaluation.significance import (
+    RESAMPLES,
+    Interval,
+    bootstrap_means,
+    holm,
+    interval,
+    ratio_interval,
+    seed_interval,
+    sign_flip_p_values,
+)
+from recbole_hiersrec.report.frame import Record, table_groups
+from recbole_hiersrec.report.tables import Entry, Table, candidate_keys, entries
+from recbole_hiersrec.retrieval.budget import candidate_label
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "dataset", "protocol", "model", "quantity", "reference", "candidate_rule", "item_fraction", "metric", "k",
+    "mean", "low", "high", "p_value", "p_holm", "n_cases", "n_sessions", "n_seeds",
+)  # fmt: skip
+OVER_SESSIONS, OVER_SEEDS, DIFFERENCE, KEPT = "over sessions", "over seeds", "difference", "kept"
+SEED = 0  # of the resamples: the same records give the same bytes
+DIGITS = 8  # in the CSV: beyond them resampled sums differ between builds of the linear algebra library
+NOTE = (
+    f"Means over seeds; 95 % intervals: {RESAMPLES:,} bootstrap resamples of whole sessions, and Student's t over "
+    "seeds. p: two-sided randomisation test, signs of whole sessions flipped; Holm: corrected over this table."
+)
+
+Ranks = Mapping[str, np.ndarray]
+Group = tuple[str, str]
+"""(data set, protocol): the borders of a table."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was compared within one (data set, protocol).
+
+    Attributes:
+        reference: name of the model that the others are compared with.
+        metric: such as "NDCG@10".
+        rows: lines of comparisons.csv, see :data:`COLUMNS`; "label" is the model's name in tables.
+    """
+
+    reference: str
+    metric: str
+    rows: Sequence[Mapping[str, Any]]
+
+    def difference_table(self) -> Table:
+        """Every model's value, and its difference to the reference."""
+        rows = []
+        for own in self._of(OVER_SESSIONS):
+            seeds = self._of(OVER_SEEDS, own["model"])[0]
+            line = [own["label"], f"{own['mean']:.4f}", _bounds(own, ".4f"), _bounds(seeds, ".4f")]
+            found = self._of(DIFFERENCE, own["model"])
+            tested = (
+                [f"{found[0]['mean']:+.4f}", _bounds(found[0], "+.4f")]
+                + [f"{found[0][key]:.4f}" for key in ("p_value", "p_holm")]
+                if found
+                else ["-"] * 4
+            )
+            rows.append([*line, *tested])
+        headers = [
+            "model",
+            self.metric,
+            "over sessions",
+            "over seeds",
+            f"less {self.reference}",
+            "95 %",
+            "p",
+            "Holm",
+        ]
+        finished = any(row["model"] == self.reference for row in self.rows)
+        lacking = f"No differences: the reference {self.reference} has not finished all its seeds within the limits."
+        return Table("Comparisons", headers, rows, [NOTE, *([] if finished else [lacking])])
+
+    def kept_table(self) -> Table:
+        """The share of its accuracy among all items that each model keeps on candidates."""
+        rows = [
+            [
+                row["label"],
+                row["candidate_rule"],
+                f"{row['item_fraction']:g}",
+                f"{100 * row['mean']:.1f} %",
+                f"{100 * row['low']:.1f} %",
+                f"{100 * row['high']:.1f} %",
+            ]
+            for row in self._of(KEPT)
+        ]
+        headers = [
+            "model",
+            "rule",
+            "item fraction",
+            f"{self.metric} kept",
+            "lower 95 % bound",
+            "upper 95 % bound",
+        ]
+        return Table(f"{self.metric} kept, with intervals", headers, rows)
+
+    def _of(self, quantity: str, model: str = "") -> list[Mapping[str, Any]]:
+        return [row for row in self.rows if row["quantity"] == quantity and model in ("", row["model"])]
+
+
+def compare(folder: Path, records: Sequence[Record]) -> dict[Group, Comparison]:
+    """Compare the models of every (data set, protocol) whose ranks lie in ``folder/jobs/<key>/ranks.npz``.
+
+    Models without ranks there, or that are not ranked (fewer seeds, stopped by the clock), are left out; so are
+    groups in which nothing is left.
+
+    Raises:
+        InputError: a ranks.npz is damaged or does not fit its record.
+    """
+    found: dict[Group, Comparison] = {}
+    for group, members in table_groups(records):
+        lines = [
+            (line, [read_ranks(folder, record) for record in line.records])
+            for line in entries(members)
+            if line.ranked and all(_path(folder, record).exists() for record in line.records)
+        ]
+        if lines:
+            found[group] = _compare(group, lines, members[0]["job"].get("reference", ""))
+    return found
+
+
+def comparison_frame(comparisons: Iterable[Comparison]) -> pd.DataFrame:
+    """All rows, columns :data:`COLUMNS`."""
+    import pandas as pd
+
+    rows = [row for comparison in comparisons for row in comparison.rows]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).round(DIGITS)
+
+
+def read_ranks(folder: Path, record: Record) -> Ranks:
+    """Arrays of the record's ranks.npz.
+
+    Raises:
+        InputError: the file is damaged or does not fit the record.
+    """
+    path = _path(folder, record)
+    try:
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+    wanted = [
+        "all",
+        *(["session"] if "session" in arrays else []),
+        *(candidate_label(rule, share) for rule, share in candidate_keys(record)),
+    ]
+    n_cases = record["data"]["n_test"]
+    for name in wanted:
+        if name not in arrays or len(arrays[name]) != n_cases:
+            received = len(arrays[name]) if name in arrays else "none"
+            raise InputError(f"{path}: ranks '{name}': received {received}, expected {n_cases} test cases")
+    return arrays
+
+
+def _path(folder: Path, record: Record) -> Path:
+    return folder / "jobs" / record["key"] / "ranks.npz"
+
+
+def _compare(group: Group, lines: Sequence[tuple[Entry, Sequence[Ranks]]], reference: str) -> Comparison:
+    """All intervals and tests of one group, from one set of resampled sessions."""
+    job = lines[0][0].records[0]["job"]
+    metric, k = headline(job["metrics"], job["ks"])
+    sessions = _sessions([one for _, ranks in lines for one in ranks])
+    names: list[tuple[str, str]] = []  # (model, variant) of each series
+    series: list[np.ndarray] = []  # per case, mean over seeds
+    for line, ranks in lines:
+        for variant in ("all", *(candidate_label(*key) for key in candidate_keys(line.records[0]))):
+            names.append((line.model, variant))
+            series.append(np.mean([METRICS[metric](one[variant], k) for one in ranks], axis=0))
+    values = np.stack(series)
+    means = bootstrap_means(values, sessions, resamples=RESAMPLES, seed=SEED)
+    at = {name: number for number, name in enumerate(names)}
+    base = {"dataset": group[0], "protocol": group[1], "metric": metric, "k": k, "n_cases": len(sessions)}
+    base |= {"n_sessions": len(np.unique(sessions))}
+    rows: list[dict[str, Any]] = []
+    for line, ranks in lines:
+        own = base | {"model": line.model, "label": line.label, "n_seeds": len(ranks)}
+        one = at[line.model, "all"]
+        rows.append(
+            own | {"quantity": OVER_SESSIONS} | _fields(interval(float(values[one].mean()), means[:, one]))
+        )
+        per_seed = [float(METRICS[metric](found["all"], k).mean()) for found in ranks]
+        rows.append(own | {"quantity": OVER_SEEDS} | _fields(seed_interval(per_seed)))
+        for rule, share in candidate_keys(line.records[0]):
+            pair = [at[line.model, candidate_label(rule, share)], one]
+            found = ratio_interval(values[pair].mean(axis=1), means[:, pair])
+            candidates = {"quantity": KEPT, "candidate_rule": rule, "item_fraction": share}
+            rows.append(own | candidates | _fields(found))
+    rows += _differences(base, lines, values, means, at, sessions, reference)
+    return Comparison(reference, f"{metric}@{k}", rows)
+
+
+def _sessions(ranks: Sequence[Ranks]) -> np.ndarray:
+    """The session of each case, the same for all; ranks of versions that did not note it: each case its own."""
+    noted = (one["session"] for one in ranks if "session" in one)
+    return next(noted, np.arange(len(ranks[0]["all"])))
+
+
+def _differences(
+    base: Mapping[str, Any],
+    lines: Sequence[tuple[Entry, Sequence[Ranks]]],
+    values: np.ndarray,
+    means: np.ndarray,
+    at: Mapping[tuple[str, str], int],
+    sessions: np.ndarray,
+    reference: str,
+) -> list[dict[str, Any]]:
+    """Rows of every model less the reference; none where the reference has no ranks or is alone."""
+    others = [(line, ranks) for line, ranks in lines if line.model != reference]
+    if (reference, "all") not in at or not others:
+        return []
+    ref = at[reference, "all"]
+    own = [at[line.model, "all"] for line, _ in others]
+    differences = values[own] - values[ref]
+    p_values = sign_flip_p_values(differences, sessions, resamples=RESAMPLES, seed=SEED).tolist()
+    rows = []
+    for number, (line, ranks) in enumerate(others):
+        found = interval(float(differences[number].mean()), means[:, own[number]] - means[:, ref])
+        row = {"model": line.model, "label": line.label, "n_seeds": len(ranks), "quantity": DIFFERENCE}
+        rows.append({**base, **row, "reference": reference, **_fields(found), "p_value": p_values[number]})
+    for row, corrected in zip(rows, holm(p_values), strict=True):
+        row["p_holm"] = corrected
+    return rows
+
+
+def _fields(found: Interval) -> dict[str, float]:
+    return {"mean": found.mean, "low": found.low, "high": found.high}
+
+
+def _bounds(row: Mapping[str, Any], style: str) -> str:
+    """ "low to high", or "-" where the data cannot tell."""
+    return "-" if isnan(row["low"]) else f"{row['low']:{style}} to {row['high']:{style}}"

@@ -1,0 +1,96 @@
+"""The items of the session itself: found by looking, not by an index, and each once.
+
+Axes: B sessions, L history length, P entries of the longest row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.retrieval.greedy import left_aligned
+
+
+def distinct_latest_first(history: np.ndarray) -> np.ndarray:
+    """Distinct items of each session, the most recent first.
+
+    Args:
+        history: int64 [B, L], item ids, oldest first; 0 is PAD, wherever it stands.
+
+    Returns:
+        int64 [B, P], 0 where a session has fewer than P items.
+    """
+    latest = history[:, ::-1]
+    order = np.argsort(
+        latest, axis=1, kind="stable"
+    )  # equal items side by side, the most recent of them first
+    items = np.take_along_axis(latest, order, axis=1)
+    first = items != 0
+    first[:, 1:] &= items[:, 1:] != items[:, :-1]
+    keep = np.zeros_like(first)
+    np.put_along_axis(keep, order, first, axis=1)
+    return left_aligned(latest[keep], keep.sum(axis=1), fill=0)
+
+
+def repeated_items(queries: Queries, budget: int) -> np.ndarray:
+    """Items of the sessions that the repeat term lifts, at most ``budget`` a row: int64 [B, P], 0-padded.
+
+    Rows whose term is 0 or below have none: there nothing speaks for the session's items.
+    """
+    history = queries.history.detach().cpu().numpy()
+    if queries.repeat is None:
+        return np.zeros((len(history), 0), np.int64)
+    lifted = queries.repeat.detach().cpu().numpy() > 0
+    own = distinct_latest_first(np.where(lifted[:, None], history, 0))
+    return own[:, :budget]
+
+
+def without(ids: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """``ids`` [B, P] with 0 in place of each item that stands in the same row of ``own`` [B, P']."""
+    return np.where(in_rows(ids, own), 0, ids)
+
+
+def in_rows(ids: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Bool [B, P]: whether each of ``ids`` [B, P] is an item (not PAD) of the same row of ``own`` [B, P']."""
+    if own.shape[1] == 0 or ids.shape[1] == 0:
+        return np.zeros(ids.shape, dtype=bool)
+    span = int(max(ids.max(initial=0), own.max(initial=0))) + 1
+    row = np.arange(len(ids))[:, None] * span
+    return np.isin(ids + row, (own + row)[own > 0])
+
+
+def merge(
+    found: tuple[np.ndarray, np.ndarray], own: np.ndarray, queries: Queries, item_vectors: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of what an index found, which knows no repeat term, and of the items that are scored apart.
+
+    Args:
+        found: ids int64 [B, P] (0 where there is none) and their inner products float32 [B, P]. Where items of the
+            session are among them, P must leave room for k others.
+        own: int64 [B, P'], items of the session that are scored apart, 0-padded.
+        queries: with a repeat term.
+        item_vectors: float32 [N+1, A].
+        k: items a row.
+
+    Returns:
+        ids int64 [B, k], best first, 0 where there are fewer; scores float32 [B, k], -inf there.
+    """
+    assert queries.repeat is not None
+    repeat = queries.repeat.detach().cpu().numpy()[:, None]
+    vectors = queries.vectors.detach().cpu().numpy()
+    ids = np.concatenate([own, without(found[0], own)], axis=1)
+    own_scores = np.einsum("ba,bpa->bp", vectors, item_vectors[own]).astype(np.float32)
+    scores = np.concatenate([own_scores, found[1]], axis=1)
+    scores = scores + np.where(in_rows(ids, queries.history.detach().cpu().numpy()), repeat, np.float32(0))
+    scores[ids == 0] = -np.inf
+    return best(ids, scores, k)
+
+
+def best(ids: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of each row, [B, k] twice, padded with 0 and -inf; equal scores in the order given."""
+    short = max(0, k - ids.shape[1])
+    if short:
+        ids = np.pad(ids, ((0, 0), (0, short)))
+        scores = np.pad(scores, ((0, 0), (0, short)), constant_values=-np.inf)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)

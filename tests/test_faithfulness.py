@@ -1,0 +1,131 @@
+"""What explanations name is dropped: places lost, against ranks computed item by item."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_explain import Model
+
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.evaluation.faithfulness import Faithfulness, _parts_dropped, faithfulness
+from recbole_hiersrec.evaluation.scorer import score
+from recbole_hiersrec.explain import Explainer
+from recbole_hiersrec.queries import Queries
+
+N_CASES = 40
+
+
+class Cases:
+    """A model as a scorer of random sessions."""
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.n_items = model, 30
+        generator = torch.Generator().manual_seed(5)
+        self.history = torch.randint(1, 31, (N_CASES, 5), generator=generator)
+        self.table = model.network.item_vectors().detach()
+
+    def batch(self, index: torch.Tensor) -> torch.Tensor:
+        return self.history[index]
+
+    def queries(self, batch: torch.Tensor) -> Queries:
+        return self.model.encode(batch)
+
+    def item_vectors(self) -> torch.Tensor:
+        return self.table
+
+    def scores(self, batch: torch.Tensor) -> torch.Tensor:
+        return score(self.queries(batch), self.table)
+
+
+def measure(model: Model, **changes: Any) -> dict[str, Faithfulness]:
+    found = faithfulness(model, Cases(model), np.arange(N_CASES) // 2, seed=1, **changes)
+    return {one.measure: one for one in found}
+
+
+def test_parts_dropped_by_hand() -> None:
+    """Scores 5, 4, 3, 2 of items 1 to 4. Item 1 without 2.5 has 2.5, place 3; without 1.5 it has 3.5, place 2."""
+    scores = torch.tensor([[0.0, 5.0, 4.0, 3.0, 2.0]])
+    parts = {"a": torch.tensor([1.5]), "b": torch.tensor([2.5]), "c": torch.tensor([-1.0])}
+    named, others = _parts_dropped(scores, torch.tensor([1]), torch.ones(1, dtype=torch.float64), parts)
+    assert named.tolist() == [2.0]
+    assert others.tolist() == [[1.0, 0.0]]
+
+
+def test_the_named_part_costs_most() -> None:
+    found = measure(Model())["part"]
+    assert found.at_least.mean == 1.0
+    assert found.named.mean > found.other.mean >= 0
+    assert (found.difference.n_cases, found.difference.n_clusters) == (N_CASES, N_CASES // 2)
+    assert found.difference.mean == pytest.approx(found.named.mean - found.other.mean)
+
+
+def test_a_masked_category_against_the_model_run_by_hand() -> None:
+    """One level: its category's probability is 0, and the level contributes what it does on average."""
+    model = Model(n_levels=1)
+    net, cases = model.network, Cases(model)
+    lost = []
+    with torch.no_grad():
+        explainer = Explainer(model)
+        for row in range(N_CASES):
+            queries = model.encode(cases.history[row : row + 1])
+            first = int(score(queries, cases.table)[0, 1:].argmax()) + 1
+            own = int(net.items.item_category[first, 0])
+            state = net.states(cases.history[row : row + 1])[:, -1]
+            heads = net.heads(state)
+            chances = heads.category_logits[0].softmax(-1)
+            chances[0, own] = 0
+            chances /= chances.sum()
+            item_query = state + net.heads.to_item[0](chances @ net.heads.category[0].weight)
+            vectors = net.queries(heads._replace(item_query=item_query))
+            scores = (vectors @ cases.table.T)[0, 1:]
+            members = net.items.item_category[1:, 0] == own
+            again = Queries(vectors, cases.history[row : row + 1])
+            every = torch.arange(1, 31).unsqueeze(0)
+            scores = scores - members * explainer.contributions(again, every)["a"][0]
+            lost.append(float((scores > scores[first - 1]).sum()))
+    found = measure(model)["category"]
+    assert found.named.mean == pytest.approx(np.mean(lost))
+
+
+def test_masking_leaves_the_model_as_it_was() -> None:
+    model = Model()
+    before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
+    measure(model)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.network.state_dict().items())
+
+
+def test_dropping_the_named_category_costs_more_than_another() -> None:
+    found = measure(Model())
+    assert found["category"].difference.mean > 0
+    assert found["category"].difference.low > 0
+    assert found["category"].at_least.mean > 0.9
+
+
+def test_without_feedback_masking_the_logit_costs_nothing() -> None:
+    found = measure(Model(category_feedback="none"))
+    assert found["feedback"].named.mean == 0
+    assert found["category"].named.mean > 0
+    assert measure(Model())["feedback"].named.mean != 0
+
+
+def test_portions_change_nothing_but_the_random_categories() -> None:
+    model = Model()
+    whole, portions = measure(model), measure(model, batch_size=7)
+    for name in ("part", "category", "feedback"):
+        assert whole[name].named.mean == pytest.approx(portions[name].named.mean)
+
+
+def test_without_levels_only_parts_are_dropped() -> None:
+    assert list(measure(Model(n_levels=0))) == ["part"]
+
+
+def test_borders() -> None:
+    model = Model()
+    with pytest.raises(InputError, match="sessions: received none"):
+        faithfulness(model, Cases(model), np.arange(0), seed=1)
+    one = {"a": torch.ones(1)}
+    with pytest.raises(InputError, match="received one with the part a alone"):
+        _parts_dropped(torch.ones(1, 3), torch.tensor([1]), torch.ones(1), one)
