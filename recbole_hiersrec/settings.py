@@ -68,6 +68,14 @@ class HierSRecSettings(Settings):
     category_loss_weight: NonNegative | tuple[NonNegative, ...] = Field(
         0.2, description="Weight of each level's cross-entropy: one number for all levels, or one a level."
     )
+    category_score: bool = Field(
+        True,
+        description="Whether the categories' scores are part of the item score; false, with category_feedback "
+        "none: plain multi-task learning.",
+    )
+    category_encoder: Literal["shared", "separate"] = Field(
+        "shared", description="Whether the category task has a Transformer of its own."
+    )
     repeat_term: bool = Field(
         True,
         description="Add r(h) to the score of the items that the session already holds: learns from the session "

@@ -23,10 +23,17 @@ from recbole_hiersrec.settings import SuiteSettings
 register()
 
 from recbole_hiersrec.benchmark import job as job_module  # noqa: E402
-from recbole_hiersrec.benchmark.job import _rules, run  # noqa: E402
+from recbole_hiersrec.benchmark.candidates import build_retrieval
+from recbole_hiersrec.benchmark.job import run  # noqa: E402
 from recbole_hiersrec.benchmark.prepare import prepare  # noqa: E402
 from recbole_hiersrec.names import load_model_class  # noqa: E402
-from recbole_hiersrec.scoring import scorer_of  # noqa: E402
+from recbole_hiersrec.retrieval.needs import RULES  # noqa: E402
+from recbole_hiersrec.scoring import (  # noqa: E402
+    item_category_of,
+    scorer_of,
+    training_counts,
+    training_rows,
+)
 from recbole_hiersrec.training import load_data_and_model  # noqa: E402
 
 TINY = {
@@ -146,12 +153,12 @@ def test_majority_category_is_that_of_the_training_interactions(tmp_path: Path) 
     assert shown["level 1: department"] == 1 / 4  # 11 of 12 training items are in d1, one of four targets is
 
 
-def test_lists_of_the_rule_cells_hold_one_category(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_module, "cell_cap", lambda n_items: 3)  # ten items would get lists of one
-    described = job(shop)
+def test_lists_of_the_rule_cells_hold_one_category(shop: Path) -> None:
+    rules = {"rules": ["cells", "k-means"], "item_fractions": [0.5], "list_size": 3}
+    described = job(shop, candidates=rules)  # ten items would get lists of one
     data = prepare(described, load_model_class("HierSRec"), Path("unused"))
     model = load_model_class("HierSRec")(data.config, data.train._dataset)
-    rules, _ = _rules(described, scorer_of(model, data.test._dataset), data.train._dataset)
+    rules = build_retrieval(described, scorer_of(model, data.test._dataset), data.train._dataset).rules
     finest = data.train._dataset.catalogue.taxonomy.item_category[:, -1]
     for name, one_category in (("cells", True), ("k-means", False)):
         lists = rules[f"{name}@0.5"][0].lists
@@ -318,12 +325,60 @@ def test_stopped_by_the_clock_is_marked(shop: Path, tmp_path: Path) -> None:
 def test_candidates_need_an_inner_product(shop: Path, tmp_path: Path) -> None:
     """Of an importable class this is known only once it has been imported."""
     path = "recbole_hiersrec.baselines.pop:SequentialPop"
-    with pytest.raises(InputError, match="'pop' does not score by an inner product"):
+    with pytest.raises(InputError, match="models: pop: the rule cells needs scores by inner products, which it"):
         run(job(shop, models=[{"model": path, "name": "pop", "candidates": True}]), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("model", "rules"),
+    [
+        ("HierSRec", list(RULES)),
+        ("SASRec", [name for name, needs in RULES.items() if not needs.heads]),
+        ("CORE", ["last-category", "co-visitation", "popularity"]),
+        ("MarkovChain", ["last-category", "co-visitation", "popularity"]),
+    ],
+)
+def test_any_scorer_on_any_rule_that_it_can_serve(
+    shop: Path, tmp_path: Path, model: str, rules: list[str]
+) -> None:
+    candidates = {"rules": list(RULES), "item_fractions": [0.5, 1.0], "exact": "cells" in rules}
+    record = run(job(shop, models=[{"model": model, "candidates": rules}], candidates=candidates), tmp_path)
+    with np.load(tmp_path / "ranks.npz") as file:
+        for rule in rules:
+            assert np.array_equal(file[f"{rule}@1"], file["all"]), rule
+            assert (file[f"scored {rule}@0.5"] <= 5).all()
+    exact = [row for row in record["accuracy"] if row["variant"] == "exact"]
+    assert len(exact) == ("cells" in rules)
+    assert all(row["metric"] == "ScannedFraction" and row["value"] > 0 for row in exact)
+
+
+@pytest.mark.parametrize("model", ["HierSRec", "SASRec"])
+def test_rules_are_built_from_the_same_training_data(shop: Path, tmp_path: Path, model: str) -> None:
+    described = job(shop, model)
+    data = prepare(described, load_model_class(model), tmp_path)
+    train = data.train._dataset
+    counts = np.zeros(11, dtype=int)
+    with (shop / "shop" / "shop.inter").open(encoding="utf-8") as file:
+        lines = [line.split("\t") for line in file.read().splitlines()[1:]]
+    sessions: dict[str, list[tuple[float, str]]] = {}
+    for user, item, when in lines:
+        sessions.setdefault(user, []).append((float(when), item))
+    ids = {token: number for number, token in enumerate(train.field2id_token["item_id"])}
+    for events in sessions.values():
+        for _, item in sorted(events)[:-2]:
+            counts[ids[item]] += 1
+    np.testing.assert_array_equal(training_counts(train), counts)
+    history, length, target = training_rows(train)
+    assert len(history) == 12  # one row a session covers them all
+    np.testing.assert_array_equal(np.bincount(np.r_[history.ravel(), target], minlength=11)[1:], counts[1:])
+    assert (length == 3).all()
+    category = item_category_of(train)
+    assert category is not None
+    assert category.shape == (11, 2)
+
+
 def test_cells_need_categories(shop: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the rule cells needs category_fields; without them use k-means"):
+    with pytest.raises(InputError, match="the rule cells needs category_fields, which it has not; .*k-means needs none"):
         run(job(shop, settings=TINY), tmp_path)
 
 

@@ -13,7 +13,7 @@ import torch
 from atomic_files import SMALL, write_shop
 from scorer_contract import ScorerContract
 
-from recbole_hiersrec import register
+from recbole_hiersrec import checkpoint, register
 from recbole_hiersrec.evaluation.scorer import Cases, Scorer, is_inner_product, score
 from recbole_hiersrec.names import INNER_PRODUCT, MODELS, load_model_class
 
@@ -25,10 +25,11 @@ from recbole.data.interaction import Interaction  # noqa: E402
 from recbole.utils import get_model, init_seed  # noqa: E402
 
 from recbole_hiersrec.scoring import QueryScorer, cases_of, scorer_of, tokens_of  # noqa: E402
+from recbole_hiersrec.training import TrainingReport, save_model  # noqa: E402
 
 
 @cache
-def training_part(model: str) -> tuple[Any, Any]:
+def training_part(model: str, *changes: tuple[str, Any]) -> tuple[Any, Any]:
     """(configuration, training part) of the small shop."""
     with TemporaryDirectory() as folder:
         values = {
@@ -40,28 +41,75 @@ def training_part(model: str) -> tuple[Any, Any]:
             "train_neg_sample_args": None,
             "embedding_size": 8,
             "num_layers": 1,
+            **dict(changes),
         }
         config = Config(model=model, dataset="shop", config_dict=values)
         return config, data_preparation(config, create_dataset(config))[0]._dataset
 
 
 class ModelContract(ScorerContract):
-    """The contract for a model of RecBole; subclasses name it."""
+    """The contract for a model of RecBole; subclasses name it, and settings of its own."""
 
     model = ""
+    settings: tuple[tuple[str, Any], ...] = ()
     n_items = 10
 
     def make(self, cases: Cases, seed: int) -> Scorer:
-        config, train = training_part(self.model)
+        return self.scorer(self.build(seed), cases)
+
+    def build(self, seed: int) -> Any:
+        config, train = training_part(self.model, *self.settings)
         init_seed(seed, True)
+        model = get_model(self.model)(config, train)
+        for name, parameter in model.named_parameters():
+            if "bias" in name or "level_weight" in name or "repeat" in name:
+                torch.nn.init.normal_(parameter, std=0.1)  # so that no term of the score is 0
+        return model
+
+    def scorer(self, model: Any, cases: Cases) -> Scorer:
         rows = Interaction(
             {"item_id_list": cases.history, "item_length": cases.length, "item_id": cases.target}
         )
-        return scorer_of(get_model(self.model)(config, train), SimpleNamespace(inter_feat=rows, item_num=11))
+        return scorer_of(model, SimpleNamespace(inter_feat=rows, item_num=11))
+
+    def reload(self, scorer: Scorer, cases: Cases, folder: Path) -> Scorer:
+        config, train = training_part(self.model, *self.settings)
+        save_model(folder / "model", config, scorer.model, train, TrainingReport())  # type: ignore[attr-defined]
+        other = self.build(seed=99)
+        other.load_state_dict(checkpoint.load(folder / "model").state)
+        return self.scorer(other, cases)
 
 
 class TestHierSRec(ModelContract):
     model = "HierSRec"
+
+
+class TestItemOnly(TestHierSRec):
+    settings = (("category_fields", ()), ("title_field", None))
+
+
+class TestOneLevel(TestHierSRec):
+    settings = (("category_fields", ("class",)),)
+
+
+class TestHardFeedback(TestHierSRec):
+    settings = (("category_feedback", "hard"),)
+
+
+class TestFlat(TestHierSRec):
+    settings = (("category_feedback", "none"),)
+
+
+class TestWithoutIds(TestHierSRec):
+    settings = (("use_item_id", False),)
+
+
+class TestMetadata(TestHierSRec):
+    settings = (("category_fields", ("department",)), ("metadata_fields", ("class",)))
+
+
+class TestWithoutRepeatTerm(TestHierSRec):
+    settings = (("repeat_term", False),)
 
 
 class TestSASRecAllPositions(ModelContract):
@@ -95,7 +143,7 @@ def test_which_models_are_inner_products(model: str, factorised: bool) -> None:
 
 
 def test_the_list_of_inner_products_is_that_of_the_classes() -> None:
-    found = {name for name in MODELS if hasattr(load_model_class(name), "queries")}
+    found = {name for name in MODELS if hasattr(load_model_class(name), "encode")}
     assert found == INNER_PRODUCT
 
 

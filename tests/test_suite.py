@@ -149,15 +149,27 @@ def test_later_settings_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ({"settings": {"eval_step": 0}}, "eval_step: .*received 0"),
         (
             {"models": [{"model": "SequentialPop", "candidates": True}]},
-            "models: SequentialPop: candidates: true needs a model that scores by an inner product",
+            "models: SequentialPop: the rule cells needs scores by inner products, .*: last-category, co-visitation, pop",
         ),
         (
-            {"models": [{"model": "SASRec", "candidates": True}]},
-            r"needs a model that scores by an inner product \(GRU4RecAllPositions, HierSRec, SASRecAllPositions",
+            {
+                "models": [
+                    {
+                        "model": "SASRecAllPositions",
+                        "candidates": ["leaf-categories"],
+                        "settings": {"category_fields": ["class"]},
+                    }
+                ]
+            },
+            "models: SASRecAllPositions: the rule leaf-categories needs a model that predicts categories",
+        ),
+        (
+            {"models": [{"model": "MarkovChain", "candidates": ["popularity"]}], "candidates": {"item_fractions": [0.1], "exact": True}},
+            "models: MarkovChain: candidates: exact needs scores by inner products, which it has not",
         ),
         (
             {"models": [{"model": "HierSRec", "candidates": True, "settings": {"category_fields": []}}]},
-            "models: HierSRec: the rule cells needs category_fields; without them use k-means",
+            "models: HierSRec: the rule cells needs category_fields, which it has not; .*k-means needs none",
         ),
         ({"models": ["pathlib:Paht"]}, "defines no class 'Paht'; did you mean 'Path'"),
         ({"models": ["nowhere.at.all:Model"]}, "no module named 'nowhere.at.all'"),
@@ -203,6 +215,15 @@ def test_jobs_are_frozen(tmp_path: Path) -> None:
 def test_suite_without_candidates_needs_no_fraction_of_an_item(tmp_path: Path) -> None:
     values = suite_values(tmp_path, models=["SASRec"], candidates={"item_fractions": [0.001]})
     assert expand(parse(SuiteSettings, values, "test"))[0].candidates is None
+
+
+def test_a_model_may_name_its_own_rules(tmp_path: Path) -> None:
+    models = [{"model": "HierSRec", "candidates": ["k-means"]}, {"model": "SASRec", "candidates": False}]
+    first, second = expand(make_suite(tmp_path, models=models, candidates={"item_fractions": [0.1]}))
+    assert first.candidates is not None
+    assert first.candidates["rules"] == ["k-means"]
+    assert first.candidates["item_fractions"] == [0.1]
+    assert second.candidates is None
 
 
 def test_the_file_of_an_importable_class_is_in_the_key(

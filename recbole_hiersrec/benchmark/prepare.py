@@ -13,7 +13,7 @@ from recbole.utils import init_seed
 
 from recbole_hiersrec.benchmark.suite import Job
 from recbole_hiersrec.data.dataset import HierSRecDataset
-from recbole_hiersrec.data.files import atomic_files, column
+from recbole_hiersrec.data.files import atomic_files, read_columns
 from recbole_hiersrec.data.manifest import read_manifest
 from recbole_hiersrec.data.sessions import read_sessions
 from recbole_hiersrec.errors import InputError
@@ -93,9 +93,8 @@ def _check_universe(job: Job, config: Any, dataset: Any) -> None:
     if protocol_of(job).catalogue_items:
         return
     field, separator = config["ITEM_ID_FIELD"], config["field_separator"]
-    interacted = len(
-        set(column(atomic_files(job.dataset, job.data_path, separator)["inter"], field, separator))
-    )
+    path = atomic_files(job.dataset, job.data_path, separator)["inter"]
+    interacted = read_columns(path, [field], separator)[field].n_unique()
     if dataset.item_num - 1 > interacted:
         raise InputError(
             f"model '{job.name}' makes RecBole load {dataset.item_num - 1} items, {interacted} of them with "

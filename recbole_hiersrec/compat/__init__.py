@@ -73,6 +73,7 @@ def apply_fixes() -> None:
     time_order.exact_time_order()
     reading.lean_reading()
     augmentation.vectorised_augmentation()
+    splitting.no_needless_counts()
     splitting.fast_splits()
     prepared_split.prepared_split()
 

@@ -1,7 +1,8 @@
-"""Defect of RecBole's splits: Python lists of all row numbers, user by user."""
+"""Defect of RecBole's filters and splits: Python loops over all rows and users."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,6 +26,24 @@ def fast_splits() -> None:
     wrap(Dataset, "_grouped_index", lambda original: lambda self, values: Groups(values))
     wrap(Dataset, "_split_index_by_leave_one_out", _leave_out)
     wrap(Interaction, "__getitem__", _take)
+
+
+def no_needless_counts() -> None:
+    """Count no interactions where every number of them is allowed, as RecBole's own settings say.
+
+    Upstream: ``data/dataset/dataset.py:868`` counts, and tests each user and item, for the interval ``[0,inf)`` too.
+    """
+    wrap(Dataset, "_filter_by_inter_num", _if_something_is_filtered)
+
+
+def _if_something_is_filtered(original: Callable[..., Any]) -> Callable[..., Any]:
+    def filter_rows(self: Any) -> None:
+        keys = ("user_inter_num_interval", "item_inter_num_interval")
+        intervals = [self._parse_intervals_str(self.config[key]) for key in keys]
+        if any(interval not in (None, [("[", 0.0, math.inf, ")")]) for interval in intervals):
+            original(self)
+
+    return filter_rows
 
 
 class Groups:

@@ -18,6 +18,9 @@ from recbole_hiersrec.data.taxonomy import IntArray, Taxonomy
 from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.settings import HierSRecSettings
 
+_TITLES_AT_ONCE = 10_000
+"""An encoded title takes about a kilobyte until its ids are taken out of it."""
+
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -95,11 +98,16 @@ def encode_titles(titles: Sequence[str], vocab_size: int, max_tokens: int) -> In
         vocab_size=vocab_size, special_tokens=["[PAD]", "[UNK]"], show_progress=False
     )
     tokenizer.train_from_iterator(titles, trainer=trainer)
-    encoded = [encoding.ids[:max_tokens] for encoding in tokenizer.encode_batch(list(titles))]
-    width = max((len(ids) for ids in encoded), default=0)
+    encoded: dict[str, list[int]] = {}
+    different = list(dict.fromkeys(titles))
+    for start in range(0, len(different), _TITLES_AT_ONCE):
+        batch = different[start : start + _TITLES_AT_ONCE]
+        found = (encoding.ids[:max_tokens] for encoding in tokenizer.encode_batch(batch))
+        encoded.update(zip(batch, found, strict=True))
+    width = max((len(ids) for ids in encoded.values()), default=0)
     table = np.zeros((len(titles) + 1, width), dtype=np.int64)
-    for item, ids in enumerate(encoded, start=1):
-        table[item, : len(ids)] = ids
+    for item, title in enumerate(titles, start=1):
+        table[item, : len(encoded[title])] = encoded[title]
     return table
 
 

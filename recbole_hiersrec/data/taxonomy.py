@@ -71,15 +71,18 @@ class Taxonomy:
             raise InputError("taxonomy: no level was given; allowed: one or more")
         if not paths:
             raise InputError("taxonomy: there are no items")
-        full = [_complete(path, len(levels), item) for item, path in enumerate(paths, start=1)]
-        item_category = np.full((len(full) + 1, len(levels)), -1, dtype=np.int64)
+        number: dict[Path_, int] = {}  # of each different path: there are far fewer than items
+        path_of = np.array([number.setdefault(tuple(path), len(number)) for path in paths])
+        first = np.unique(path_of, return_index=True)[1] + 1
+        full = [_complete(path, len(levels), item) for path, item in zip(number, first, strict=True)]
+        item_category = np.full((len(paths) + 1, len(levels)), -1, dtype=np.int64)
         labels: list[tuple[Path_, ...]] = []
         parents: list[IntArray] = []
         upper: dict[Path_, int] = {(): 0}
         for level in range(len(levels)):
             names = sorted({path[: level + 1] for path in full})
             ids = {name: category for category, name in enumerate(names)}
-            item_category[1:, level] = [ids[path[: level + 1]] for path in full]
+            item_category[1:, level] = np.array([ids[path[: level + 1]] for path in full])[path_of]
             labels.append(tuple(names))
             parents.append(np.array([upper[name[:-1]] for name in names], dtype=np.int64))
             upper = ids

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeGuard
 
@@ -21,6 +21,8 @@ KERNEL_ROWS = 32
 
 KERNEL_ITEMS = 64
 """Smaller item tables are padded to this many rows: in tiny products libraries treat the rows differently."""
+
+_LISTED_ROWS = 4096
 
 
 class Scorer(Protocol):
@@ -119,11 +121,16 @@ class Cases:
             item_tokens: the token of each id, [N+1]; entry 0 is PAD's.
         """
         quoted = [json.dumps(str(token)) for token in item_tokens]
-        histories, lengths, targets = self.history.tolist(), self.length.tolist(), self.target.tolist()
         return _digest(
             ",".join([quoted[item] for item in history[:length]]) + ">" + quoted[target]
-            for history, length, target in zip(histories, lengths, targets, strict=True)
+            for history, length, target in self._rows()
         )
+
+    def _rows(self) -> Iterator[tuple[list[int], int, int]]:
+        """(history with its padding, length, target) of each case; a few thousand at a time are Python numbers."""
+        blocks = (column.split(_LISTED_ROWS) for column in (self.history, self.length, self.target))
+        for block in zip(*blocks, strict=True):
+            yield from zip(*(column.tolist() for column in block), strict=True)
 
 
 def universe_fingerprint(item_tokens: Sequence[str]) -> str:

@@ -59,9 +59,15 @@ class HierarchicalHeads(nn.Module):
             nn.Linear(hidden_size, hidden_size, bias=False) for _ in levels if feedback != "none"
         )
 
-    def forward(self, states: Tensor) -> HeadsOutput:
-        """Run all levels on states [..., D]."""
+    def forward(self, states: Tensor, category_states: Tensor | None = None) -> HeadsOutput:
+        """Run all levels.
+
+        Args:
+            states: [..., D]; z begins with them.
+            category_states: [..., D], what the f_m see; the same states when absent.
+        """
         item_query = states
+        states = states if category_states is None else category_states
         queries: list[Tensor] = []
         logits: list[Tensor] = []
         passed: Tensor | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor
@@ -56,9 +57,7 @@ class HierSRec(SequentialRecommender):
         targets = labels[real]  # [T]
         items = step_items(history, targets, self.n_items - 1, self.sampler)
         vectors = self.network.items(items.ids)  # [U, D]
-        states = self.network.states(items.history, vectors)[real]  # [T, D]
-        heads = self.network.heads(states)
-        repeat = self.network.repeat_term(states)
+        heads, repeat = self.network.read(items.history, real, vectors)
         of_items = item_loss(
             self.network.queries(heads),
             items,
@@ -69,13 +68,6 @@ class HierSRec(SequentialRecommender):
         categories = self.network.items.item_category[targets]
         return multi_task(of_items, heads.category_logits, categories, self.loss_weights)
 
-    def last_states(self, interaction: Any, item_vectors: Tensor | None = None) -> Tensor:
-        """States at the last position of every session, [B, D]; see :meth:`encode`."""
-        history, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
-        history = history[:, : int(length.max())]  # what is padding in all rows changes nothing
-        table = None if item_vectors is None else item_vectors[:, : self.settings.hidden_size]
-        return self.gather_indexes(self.network.states(history, table), length - 1)
-
     def encode(self, interaction: Any, item_vectors: Tensor | None = None) -> Queries:
         """Augmented queries, and what else the score needs to know of the sessions.
 
@@ -84,14 +76,12 @@ class HierSRec(SequentialRecommender):
             item_vectors: what :meth:`item_vectors` gave, if it is at hand: its first D columns are the vectors of
                 the session's items, which then need not be computed again.
         """
-        states = self.last_states(interaction, item_vectors)
-        heads = self.network.heads(states)
-        return Queries(
-            self.network.queries(heads),
-            interaction[self.ITEM_SEQ],
-            self.network.repeat_term(states),
-            tuple(heads.category_logits),
-        )
+        history, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        table = None if item_vectors is None else item_vectors[:, : self.settings.hidden_size]
+        last = torch.arange(len(history), device=history.device), length - 1
+        # What is padding in all rows changes nothing, and costs as much as items do.
+        heads, repeat = self.network.read(history[:, : int(length.max())], last, table)
+        return Queries(self.network.queries(heads), history, repeat, tuple(heads.category_logits))
 
     def item_vectors(self) -> Tensor:
         """Augmented item vectors [N + 1, A]; row 0 is the PAD."""

@@ -35,13 +35,18 @@ class HierSRecNetwork(nn.Module):
         encoder: SessionEncoder,
         heads: HierarchicalHeads,
         initializer_range: float,
-        repeat_term: bool,
+        *,
+        category_encoder: SessionEncoder | None = None,
+        repeat_term: bool = False,
+        category_score: bool = True,
     ) -> None:
         super().__init__()
         self.items = items
         self.encoder = encoder
+        self.category_encoder = category_encoder
         self.heads = heads
-        self.level_weight = nn.Parameter(torch.full((len(heads.category),), _ONE))
+        self.n_scored = len(heads.category) if category_score else 0
+        self.level_weight = nn.Parameter(torch.full((self.n_scored,), _ONE))
         self._initialise(initializer_range)
         self.item_bias = nn.Embedding.from_pretrained(
             torch.zeros(items.n_items + 1, 1), freeze=False, sparse=items.sparse
@@ -56,18 +61,33 @@ class HierSRecNetwork(nn.Module):
                     nn.init.zeros_(module.weight[module.padding_idx])
 
     def states(self, history: Tensor, table: Tensor | None = None) -> Tensor:
-        """Sessions [B, L] -> states [B, L, D]; ``table`` [N + 1, D] saves computing the item vectors again."""
+        """Sessions [B, L] -> states [B, L, D]; ``table`` [U, D] holds the vectors that ``history`` points to."""
         return self.encoder(self.items(history) if table is None else table[history])
 
-    def repeat_term(self, states: Tensor) -> Tensor | None:
-        """r(h), what the items of the session get on top, [...] for states [..., D]; None without the term."""
-        return None if self.repeat is None else self.repeat(states).squeeze(-1).float()
+    def read(
+        self, history: Tensor, where: Tensor | tuple[Tensor, Tensor], table: Tensor | None = None
+    ) -> tuple[HeadsOutput, Tensor | None]:
+        """Encode sessions and run the heads where it is asked for.
+
+        Args:
+            history: [B, L] item ids, or positions in ``table``.
+            where: positions that are wanted, T of them: a mask [B, L] or indices.
+            table: [U, D], vectors at hand; None: those of the items.
+
+        Returns:
+            What the heads make of the states [T, D]; r(h) [T], what the session's own items get on top, or None.
+        """
+        inputs = self.items(history) if table is None else table[history]  # [B, L, D]
+        states = self.encoder(inputs)[where]
+        of_category = None if self.category_encoder is None else self.category_encoder(inputs)[where]
+        repeat = None if self.repeat is None else self.repeat(states).squeeze(-1).float()
+        return self.heads(states, of_category), repeat
 
     def queries(self, heads: HeadsOutput) -> Tensor:
         """Augmented queries [..., A] = [z; w_1 q_1; ...; w_M q_M; 1]."""
         weights = F.softplus(self.level_weight)
         parts = [heads.item_query]
-        parts += [weights[level] * query for level, query in enumerate(heads.category_queries)]
+        parts += [weights[level] * heads.category_queries[level] for level in range(self.n_scored)]
         return torch.cat([*parts, torch.ones_like(heads.item_query[..., :1])], dim=-1)
 
     def item_vectors(self, ids: Tensor | None = None, table: Tensor | None = None) -> Tensor:
@@ -83,12 +103,10 @@ class HierSRecNetwork(nn.Module):
         weights = F.softplus(self.level_weight)
         bias = self.item_bias(ids).squeeze(-1)
         parts = [vectors]
-        for level, (category, category_bias) in enumerate(
-            zip(self.heads.category, self.heads.bias, strict=True)
-        ):
+        for level in range(self.n_scored):
             categories = self.items.item_category[ids, level]
-            parts.append(category(categories))
-            bias = bias + weights[level] * category_bias[categories]
+            parts.append(self.heads.category[level](categories))
+            bias = bias + weights[level] * self.heads.bias[level][categories]
         return torch.cat([*parts, bias.unsqueeze(-1)], dim=-1) * (ids > 0).unsqueeze(-1)
 
 
@@ -125,7 +143,26 @@ def build_network(
         sparse=sparse,
         names=_distinct(names),
     )
-    encoder = SessionEncoder(
+    heads = HierarchicalHeads(
+        hidden_size=settings.hidden_size,
+        category_sizes=sizes,
+        feedback=settings.category_feedback,
+        dropout=settings.hidden_dropout_prob,
+    )
+    separate = settings.category_encoder == "separate" and bool(sizes)
+    return HierSRecNetwork(
+        items,
+        _encoder(settings, max_length),
+        heads,
+        settings.initializer_range,
+        category_encoder=_encoder(settings, max_length) if separate else None,
+        repeat_term=settings.repeat_term,
+        category_score=settings.category_score,
+    )
+
+
+def _encoder(settings: HierSRecSettings, max_length: int) -> SessionEncoder:
+    return SessionEncoder(
         hidden_size=settings.hidden_size,
         max_length=max_length,
         n_layers=settings.n_layers,
@@ -134,13 +171,6 @@ def build_network(
         hidden_dropout=settings.hidden_dropout_prob,
         attn_dropout=settings.attn_dropout_prob,
     )
-    heads = HierarchicalHeads(
-        hidden_size=settings.hidden_size,
-        category_sizes=sizes,
-        feedback=settings.category_feedback,
-        dropout=settings.hidden_dropout_prob,
-    )
-    return HierSRecNetwork(items, encoder, heads, settings.initializer_range, settings.repeat_term)
 
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -32,7 +32,8 @@ class RuleContext:
         item_vectors: float32 [N+1, A], of models that score by an inner product.
         item_category: int [N+1, M], coarse to fine, where there is a taxonomy.
         seed: of k-means.
-        list_size, super_lists, compared_fraction, mixed_share: see :class:`~recbole_hiersrec.settings.CandidateSettings`.
+        list_size, super_lists, compared_fraction, mixed_share: see
+            :class:`~recbole_hiersrec.settings.CandidateSettings`.
     """
 
     n_items: int

@@ -1,0 +1,148 @@
+"""Exact search: the top k of all items, always, whatever the vectors look like."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.evaluation.scorer import score
+from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.retrieval.exact import ExactSearch
+from recbole_hiersrec.retrieval.lists import build_lists
+
+KINDS = ("normal", "ties", "equal", "zero", "huge norms", "one outlier", "clusters")
+
+
+def vectors_of(kind, n_items, rng):
+    """[N+1, 6], PAD included."""
+    plain = rng.standard_normal((n_items + 1, 6))
+    match kind:
+        case "ties":
+            plain = rng.integers(-1, 2, plain.shape).astype(float)
+        case "equal":
+            plain[:] = plain[0]
+        case "zero":
+            plain[:] = 0
+        case "huge norms":
+            plain *= 10.0 ** rng.integers(-6, 7, (n_items + 1, 1))
+        case "one outlier":
+            plain[-1] *= 1e4
+        case "clusters":
+            plain = 5 * plain[rng.integers(0, min(4, n_items + 1), n_items + 1)] + 0.01 * plain
+    return torch.from_numpy(plain.astype(np.float32))
+
+
+@given(
+    kind=st.sampled_from(KINDS),
+    n_items=st.integers(1, 90),
+    cap=st.integers(1, 30),
+    k_share=st.floats(0, 1),
+    repeat=st.sampled_from([None, 0.0, 1.0, 1e3]),
+    blocks=st.sampled_from([None, (6,), (3, 2, 1), (1, 1, 1, 1, 1, 1)]),
+    seed=st.integers(0, 10_000),
+)
+@settings(max_examples=250, deadline=None)
+def test_it_is_the_top_k_of_all_items(kind, n_items, cap, k_share, repeat, blocks, seed):
+    rng = np.random.default_rng(seed)
+    vectors = vectors_of(kind, n_items, rng)
+    queries = Queries(
+        vectors_of(kind if kind != "zero" else "normal", 4, rng)[1:],
+        torch.from_numpy(rng.integers(0, n_items + 1, (4, 5))),
+        None if repeat is None else torch.from_numpy((repeat * rng.standard_normal(4)).astype(np.float32)),
+    )
+    k = max(1, round(k_share * n_items))
+    exact = ExactSearch(build_lists(vectors, None, cap, seed=0), vectors, blocks)
+    ids, scores, scanned = exact.search(queries, k)
+    every = score(queries, vectors)[:, 1:]
+    expected = every.topk(k, dim=1).values.numpy()
+    scale = 1e-5 * (queries.vectors.norm(dim=1) * vectors[1:].norm(dim=1).max() + abs(repeat or 0) * 5).numpy()
+    assert ids.shape == scores.shape == (4, k)
+    assert (ids.min() >= 1) and (ids.max() <= n_items)
+    assert all(len(set(row)) == k for row in ids.tolist())
+    assert (np.abs(scores - expected) <= scale[:, None] + 1e-30).all()
+    own = np.take_along_axis(every.numpy(), ids - 1, axis=1)  # the items are those of the scores
+    assert (np.abs(own - expected) <= scale[:, None] + 1e-30).all()
+    assert (scanned >= len(exact.lists)).all()
+    assert (scanned <= len(exact.lists) + n_items + 5).all()
+
+
+@given(kind=st.sampled_from(KINDS), cap=st.integers(1, 30), seed=st.integers(0, 1000))
+@settings(max_examples=60, deadline=None)
+def test_no_member_exceeds_the_bound_of_its_list(kind, cap, seed):
+    rng = np.random.default_rng(seed)
+    vectors = vectors_of(kind, 60, rng)
+    lists = build_lists(vectors, None, cap, seed=0)
+    queries = vectors_of(kind, 4, rng)[1:].numpy()
+    for blocks in (None, (4, 1, 1)):
+        bounds = ExactSearch(lists, vectors, blocks).bounds(queries)
+        list_of = np.repeat(np.arange(len(lists)), lists.sizes)
+        scores = queries.astype(float) @ vectors.numpy()[lists.members].T.astype(float)
+        slack = 1e-9 * (1 + np.abs(scores).max())
+        assert (scores <= bounds[:, list_of] + slack).all()
+
+
+def test_bounds_by_hand():
+    # One list of (1, 0, 0) and (3, 0, 4): centroid (2, 0, 2), residuals (-1, 0, -2) and (1, 0, 2).
+    vectors = torch.tensor([[0.0, 0, 0], [1, 0, 0], [3, 0, 4]])
+    lists = build_lists(vectors, None, 2, seed=0)
+    query = np.array([[1.0, 0, 0], [0, 1, 0], [3, 0, 4]], np.float32)
+    whole = ExactSearch(lists, vectors).bounds(query)[:, 0]
+    blocks = ExactSearch(lists, vectors, (2, 1)).bounds(query)[:, 0]
+    np.testing.assert_allclose(whole, [2 + 5**0.5, 5**0.5, 25])  # the last: |q| max |a| = 25 < 14 + 5 sqrt 5
+    np.testing.assert_allclose(blocks, [2 + 1, 1, 25])
+
+
+def test_far_lists_are_not_scanned():
+    rng = np.random.default_rng(0)
+    middles = 10 * rng.standard_normal((20, 8))
+    vectors = torch.from_numpy(
+        (middles[np.arange(401) % 20] + 0.1 * rng.standard_normal((401, 8))).astype(np.float32)
+    )
+    exact = ExactSearch(build_lists(vectors, None, 20, seed=0), vectors)
+    queries = Queries(torch.from_numpy(middles.astype(np.float32)), torch.zeros(20, 1, dtype=torch.long))
+    ids, _, scanned = exact.search(queries, 5)
+    np.testing.assert_array_equal(np.sort(ids), np.sort((queries.vectors @ vectors[1:].T).topk(5).indices + 1))
+    assert scanned.max() < 0.4 * 400
+
+
+def test_blocks_that_are_constant_in_a_list_bring_the_work_down():
+    rng = np.random.default_rng(0)
+    category = np.arange(601) % 30
+    of_category = 3 * rng.standard_normal((30, 8))[category]
+    vectors = torch.from_numpy(np.c_[rng.standard_normal((601, 8)), of_category].astype(np.float32))
+    lists = build_lists(vectors, category, 20, seed=0)
+    queries = Queries(
+        torch.from_numpy(rng.standard_normal((30, 16)).astype(np.float32)), torch.zeros(30, 1, dtype=torch.long)
+    )
+    whole = ExactSearch(lists, vectors).search(queries, 5)[2].mean()
+    assert ExactSearch(lists, vectors, (8, 8)).search(queries, 5)[2].mean() < 0.9 * whole
+
+
+def test_batch_equals_single():
+    rng = np.random.default_rng(1)
+    vectors = vectors_of("normal", 200, rng)
+    exact = ExactSearch(build_lists(vectors, None, 9, seed=0), vectors)
+    queries = Queries(torch.randn(6, 6), torch.randint(1, 201, (6, 3)), torch.randn(6))
+    together = exact.search(queries, 7)
+    for row in range(6):
+        one = Queries(queries.vectors[row : row + 1], queries.history[row : row + 1], queries.repeat[row : row + 1])
+        alone = exact.search(one, 7)
+        np.testing.assert_array_equal(alone[0][0], together[0][row])
+        assert alone[2][0] == together[2][row]
+
+
+def test_bad_input_is_named():
+    vectors = torch.randn(11, 4)
+    lists = build_lists(vectors, None, 3, seed=0)
+    with pytest.raises(InputError, match=r"blocks: received \[3, 2\], allowed: widths from 1 that add up to 4"):
+        ExactSearch(lists, vectors, (3, 2))
+    with pytest.raises(InputError, match="lists: of 10 items and width 4, but the item vectors are of 11"):
+        ExactSearch(lists, torch.randn(12, 4))
+    queries = Queries(torch.randn(1, 4), torch.zeros(1, 1, dtype=torch.long))
+    for k in (0, 11):
+        with pytest.raises(InputError, match=f"k: received {k}, allowed: 1 to 10"):
+            ExactSearch(lists, vectors).search(queries, k)
