@@ -23,7 +23,7 @@ from recbole_hiersrec import register
 from recbole_hiersrec.benchmark import environment
 from recbole_hiersrec.benchmark.suite import Job, expand
 from recbole_hiersrec.data.files import atomic_files
-from recbole_hiersrec.evaluation.cold import cold_recall, forget_unseen, hold_out
+from recbole_hiersrec.evaluation.cold import cold_recall, forget_unseen, hold_out, is_temporal
 from recbole_hiersrec.reading import parse
 from recbole_hiersrec.settings import SuiteSettings
 
@@ -33,7 +33,7 @@ IDS_ALONE: dict[str, Any] = {"category_fields": [], "title_field": None, "metada
 
 def jobs_of(given: argparse.Namespace, data_path: Path) -> list[Job]:
     """HierSRec and the same on ids alone, on the copy without the held-out items."""
-    temporal = "user" in atomic_files(given.dataset, data_path)
+    temporal = is_temporal(atomic_files(given.dataset, data_path))
     suite = {
         "name": "cold-start",
         "datasets": [{"name": given.dataset, "data_path": str(data_path)}],
@@ -50,6 +50,8 @@ def jobs_of(given: argparse.Namespace, data_path: Path) -> list[Job]:
         "limits": {"epochs": given.epochs, "patience": given.patience},
         "settings": dict(yaml.safe_load(f"{key}: {value}").popitem() for key, value in given.set),
         "threads": given.threads,
+        "ks": given.ks,
+        "speed": {"k": 1},
     }
     return expand(parse(SuiteSettings, suite, "cold_start"))
 
@@ -80,7 +82,7 @@ def run(job: Job, held: set[str], given: argparse.Namespace, folder: Path) -> di
         part.inter_feat[part.uid_field].numpy(),
         ids,
         history=given.history,
-        ks=(10, 20),
+        ks=given.ks,
         item_fraction=given.item_fraction,
         seed=given.seed,
     )
@@ -110,6 +112,7 @@ def main() -> None:
     parser.add_argument("--patience", type=int, default=10)
     parser.add_argument("--history", choices=("unmasked", "masked"), default="unmasked")
     parser.add_argument("--item-fraction", type=float, default=0.04, help="of the candidates")
+    parser.add_argument("--ks", type=int, nargs="+", default=[10, 20])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"))
     parser.add_argument("--out", type=Path, help="results/cold_start/NAME.json when absent")

@@ -22,10 +22,11 @@ from torch import Tensor
 from recbole_hiersrec.data.taxonomy import Taxonomy
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.model.network import HierSRecNetwork
-from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.queries import Apart, Queries
 
 ITEM_BIAS = "item bias"
-REPEAT = "repeat"
+APART = "scored apart"
+"""The bonus of items that an index does not know of, such as the repeat term of the session's own items."""
 _AT_ONCE = 1 << 16  # items whose parts are held at a time
 
 
@@ -87,10 +88,9 @@ class Explainer:
             part: ((table - self.means[part]) * vectors).sum(-1)
             for part, table in part_vectors(self.model.network, items).items()
         }
-        if queries.repeat is not None:
-            seen = (items.unsqueeze(-1) == queries.history.unsqueeze(1)).any(-1)  # [B, K]
-            usual = _distinct(queries.history) / self.n_items  # share of the catalogue that gets the term
-            found[REPEAT] = queries.repeat.unsqueeze(1) * (seen.float() - usual.unsqueeze(1))
+        if queries.apart is not None:
+            usual = queries.apart.bonus.masked_fill(queries.apart.ids == 0, 0.0).sum(1) / self.n_items  # [B]
+            found[APART] = _bonus(queries.apart, items) - usual.unsqueeze(1)
         return found
 
     @torch.no_grad()
@@ -110,9 +110,8 @@ class Explainer:
         items = items.to(queries.vectors.device)
         contributions = self.contributions(queries, items)
         scores = (self.model.network.item_vectors(items) * queries.vectors.unsqueeze(1)).sum(-1)
-        if queries.repeat is not None:
-            seen = (items.unsqueeze(-1) == queries.history.unsqueeze(1)).any(-1)
-            scores = scores + seen * queries.repeat.unsqueeze(1)
+        if queries.apart is not None:
+            scores = scores + _bonus(queries.apart, items)
         table = torch.stack(list(contributions.values()), dim=-1).tolist()  # [B][K][parts]
         predicted = self._predicted(queries.category_logits, n_categories)
         return [
@@ -186,12 +185,14 @@ def part_vectors(network: HierSRecNetwork, ids: Tensor) -> dict[str, Tensor]:
     flat = ids.reshape(-1)
     summands = network.items.parts(flat)  # of v_i, each [n, D]
     size = next(iter(summands.values())).shape[-1]
-    width = size * (1 + len(network.heads.category)) + 1  # A
+    width = size * (1 + network.n_scored) + 1  # A
     found = {part: F.pad(vectors, (0, width - size)) for part, vectors in summands.items()}
     weights = F.softplus(network.level_weight)
-    for level, table in enumerate(network.heads.category):
+    for level in range(network.n_scored):
         categories = network.items.item_category[flat, level]
-        term = F.pad(table(categories), ((1 + level) * size, width - (2 + level) * size))
+        term = F.pad(
+            network.heads.category[level](categories), ((1 + level) * size, width - (2 + level) * size)
+        )
         term[:, -1] = weights[level] * network.heads.bias[level][categories]
         part = network.items.names[level]
         found[part] = found[part] + term
@@ -200,9 +201,7 @@ def part_vectors(network: HierSRecNetwork, ids: Tensor) -> dict[str, Tensor]:
     return {part: (vectors * real).view(*ids.shape, width) for part, vectors in found.items()}
 
 
-def _distinct(history: Tensor) -> Tensor:
-    """Number of different items in each history [B, L], 0 left out; [B]."""
-    ordered = history.sort(dim=1).values
-    new = torch.ones_like(ordered, dtype=torch.bool)
-    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    return (new & (ordered > 0)).sum(1)
+def _bonus(apart: Apart, items: Tensor) -> Tensor:
+    """What ``items`` [B, K] get for being scored apart, [B, K]; 0 for those that are not."""
+    same = items.unsqueeze(2) == apart.ids.unsqueeze(1)  # [B, K, E]
+    return (same * apart.bonus.unsqueeze(1)).sum(2)

@@ -1,38 +1,68 @@
 """What every inner-product scorer makes of sessions; models, candidate rules, evaluation and explanations share it.
 
-Axes: B sessions, L history length, A augmented width, C_m categories of level m.
+Axes: B sessions, L history length, A augmented width, C_m categories of level m, E items scored apart.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Apart:
+    """The few items of each session whose score is more than an inner product; an index does not know of it.
+
+    Attributes:
+        ids: long [B, E], item ids, no id twice in a row; 0 where a row has fewer than E.
+        bonus: float32 [B, E], added to the item's score; of either sign.
+    """
+
+    ids: Tensor
+    bonus: Tensor
+
+
+@dataclass(frozen=True)
 class Queries:
-    """What a scorer makes of a batch of sessions. Score of item i: ``vectors . a_i``, and + ``repeat`` if i was seen.
+    """What a scorer makes of a batch of sessions. Score of item i: ``vectors . a_i``, + its bonus if it is apart.
 
     Attributes:
         vectors: float32 [B, A], the augmented queries.
         history: long [B, L], item ids of the sessions, 0-padded on the right.
-        repeat: float32 [B], added to the score of each item of the session's history, once; None: nothing is.
+        apart: items that get a bonus; None: none do.
         category_logits: one [B, C_m] a level, coarse to fine; empty for scorers without category heads.
     """
 
     vectors: Tensor
     history: Tensor
-    repeat: Tensor | None = None
+    apart: Apart | None = None
     category_logits: tuple[Tensor, ...] = ()
 
     def __len__(self) -> int:
         return len(self.vectors)
 
 
-def add_repeat(scores: Tensor, queries: Queries) -> Tensor:
-    """Scores [B, N + 1] with the repeat term on each session's own items, in place; without a term as they are."""
-    if queries.repeat is None:
+def add_apart(scores: Tensor, queries: Queries) -> Tensor:
+    """Scores [B, N + 1] with the bonus of the items scored apart, in place; column 0 (PAD) means nothing."""
+    if queries.apart is None:
         return scores
-    own = scores.gather(1, queries.history) + queries.repeat.unsqueeze(1)  # an item seen twice: the same value
-    return scores.scatter_(1, queries.history, own)
+    return scores.scatter_add_(1, queries.apart.ids, queries.apart.bonus)
+
+
+def distinct(history: Tensor) -> Tensor:
+    """Histories [B, L] with 0 in place of every item that stands further left already."""
+    earlier = torch.ones(history.size(1), history.size(1), dtype=torch.bool, device=history.device).tril(-1)
+    return history.masked_fill(((history.unsqueeze(2) == history.unsqueeze(1)) & earlier).any(2), 0)
+
+
+def join_apart(first: Apart, second: Apart) -> Apart:
+    """Both together; an item of both stands in ``first``, with the sum of its bonuses."""
+    same = (second.ids.unsqueeze(2) == first.ids.unsqueeze(1)) & (first.ids > 0).unsqueeze(1)  # [B, E2, E1]
+    added = (same * second.bonus.unsqueeze(2)).sum(1)
+    twice = same.any(2)
+    return Apart(
+        torch.cat([first.ids, second.ids.masked_fill(twice, 0)], dim=1),
+        torch.cat([first.bonus + added, second.bonus.masked_fill(twice, 0)], dim=1),
+    )

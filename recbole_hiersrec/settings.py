@@ -81,6 +81,11 @@ class HierSRecSettings(Settings):
         description="Add r(h) to the score of the items that the session already holds: learns from the session "
         "whether items come again.",
     )
+    followers: Annotated[int, Field(ge=0, le=1000)] = Field(
+        20,
+        description="How many of the items that most often followed an item in training are remembered and get a "
+        "learned bonus; 0: none.",
+    )
     loss: Literal["full", "sampled"] = Field(
         "full", description="Softmax over all items, or sampled with logQ."
     )

@@ -127,9 +127,10 @@ class ScorerContract:
             batch = scorer.batch(torch.arange(12))
             queries = scorer.queries(batch)
             product = queries.vectors @ scorer.item_vectors().T
-            if queries.repeat is not None:
-                for row, (history, repeat) in enumerate(zip(queries.history, queries.repeat, strict=True)):
-                    product[row, history.unique()] += repeat
+            if queries.apart is not None:
+                for row, pairs in enumerate(zip(queries.apart.ids, queries.apart.bonus, strict=True)):
+                    for item, bonus in zip(*pairs, strict=True):
+                        product[row, item] += bonus
             scores = scorer.scores(batch)
         assert scorer.item_vectors().shape[0] == self.n_items + 1
         torch.testing.assert_close(scores[:, 1:], product[:, 1:], rtol=self.tolerance, atol=self.tolerance)

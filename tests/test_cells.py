@@ -29,10 +29,9 @@ def cells_of(sizes, centroids, seed=0):
     return Cells(lists, torch.from_numpy(vectors))
 
 
-def asked(vectors, repeat=None, history=None):
-    """Queries of sessions that have seen nothing, or what is given."""
-    history = torch.zeros(len(vectors), 1, dtype=torch.long) if history is None else history
-    return Queries(vectors, history, repeat)
+def asked(vectors):
+    """Queries of sessions that have seen nothing."""
+    return Queries(vectors, torch.zeros(len(vectors), 1, dtype=torch.long))
 
 
 def naive_select(scores, sizes, budget):

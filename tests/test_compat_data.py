@@ -26,6 +26,7 @@ from recbole.config import Config  # noqa: E402
 from recbole.data import create_dataset  # noqa: E402
 from recbole.data.dataset import Dataset, SequentialDataset  # noqa: E402
 from recbole.data.interaction import Interaction  # noqa: E402
+from recbole.sampler import RepeatableSampler  # noqa: E402
 
 from recbole_hiersrec.compat.reading import _read_csv, lean_reading  # noqa: E402
 from recbole_hiersrec.compat.splitting import Groups  # noqa: E402
@@ -314,3 +315,14 @@ def test_nothing_is_counted_to_filter_nothing(tmp_path: Path) -> None:
         created("SASRec", tmp_path)
         with pytest.raises(AssertionError):
             created("SASRec", tmp_path, item_inter_num_interval="[1,inf)")
+
+
+def test_no_user_has_used_items_before_negatives_are_drawn(tmp_path: Path) -> None:
+    write_log(tmp_path, [(user, item, item, "1", "a", "1") for user in range(3) for item in range(6)])
+    dataset = created("SASRec", tmp_path)
+    sampler = RepeatableSampler("train", dataset)
+    theirs = RepeatableSampler.get_used_ids.__wrapped__(sampler)
+    assert sampler.used_ids.tolist() == theirs.tolist()
+    assert sampler.used_ids.shape == theirs.shape
+    drawn = sampler.sample_by_user_ids(np.array([1, 2]), np.array([3, 4]), 50)
+    assert set(drawn[::2].tolist()) == {1, 2, 4, 5, 6} - {3}

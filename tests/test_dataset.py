@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_hiersrec import register
+from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.model.loss import next_items
 
 register()
@@ -117,6 +118,60 @@ def test_item_counts_are_the_training_interactions(shop: Path) -> None:
         counts = parts("HierSRec", shop, MAX_ITEM_LIST_LENGTH=length)[0].item_counts
         assert counts.sum() == 12 * 4  # 6 interactions a session, the last two held out
         assert counts[0] == 0
+
+
+def write_sessions(data_path: Path, sessions: list[str], step: int) -> Path:
+    """Sessions of one-letter items, ``step`` seconds between two clicks; returns ``data_path``."""
+    rows = ["user_id:token\titem_id:token\ttimestamp:float"]
+    for number, items in enumerate(sessions):
+        rows += [f"u{number}\t{item}\t{1000 + place * step}" for place, item in enumerate(items)]
+    (data_path / "log").mkdir()
+    (data_path / "log" / "log.inter").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return data_path
+
+
+def words(part: Any) -> list[tuple[str, str]]:
+    """(history, target) of each row, in letters."""
+    rows, letters = part.inter_feat, part.field2id_token[part.iid_field]
+    columns = (
+        rows[field] for field in (part.item_id_list_field, part.item_list_length_field, part.iid_field)
+    )
+    return [("".join(letters[h[:n]]), str(letters[t])) for h, n, t in zip(*columns, strict=True)]
+
+
+@pytest.mark.parametrize("step", [1, 0], ids=["in time", "all at the same time"])
+def test_sessions_of_every_length(tmp_path: Path, step: int) -> None:
+    """One item: no row. Two: training only. Three: no validation. Longer than the maximum: cut, and all targets."""
+    data_path = write_sessions(tmp_path, ["A", "BC", "DEF", "GHIJ", "KLMNOPQ"], step)
+    train, valid, test = parts("HierSRec", data_path, "log", MAX_ITEM_LIST_LENGTH=3)
+    assert sorted(words(train)) == [("B", "C"), ("D", "E"), ("G", "H"), ("K", "L"), ("LMN", "O")]
+    assert sorted(words(valid)) == [("GH", "I"), ("MNO", "P")]
+    assert sorted(words(test)) == [("DE", "F"), ("GHI", "J"), ("NOP", "Q")]
+    counted = {
+        str(token): int(n)
+        for token, n in zip(train.field2id_token["item_id"], train.item_counts, strict=True)
+    }
+    assert [token for token, n in counted.items() if n == 1] == list("BCDEGHKLMNO")
+    assert sum(counted.values()) == 11
+
+
+def test_sessions_of_one_item_alone_are_an_error(tmp_path: Path) -> None:
+    data_path = write_sessions(tmp_path, ["A", "B", "C"], 1)
+    with pytest.raises(InputError, match="'log' has no training case: every session is too short"):
+        parts("HierSRec", data_path, "log")
+
+
+def test_the_log_is_let_go_once_the_rows_have_their_lists(shop: Path) -> None:
+    config = Config(
+        model="HierSRec",
+        dataset="shop",
+        config_dict={**SMALL, "train_neg_sample_args": None, "data_path": str(shop)},
+    )
+    dataset = create_dataset(config)
+    built = dataset.build()
+    assert [part._log for part in (dataset, *built)] == [None] * 4
+    assert all(field in built[0].inter_feat for field in ("item_id_list", "timestamp_list"))
+    assert not any(field.startswith("[") for part in built for field in part.inter_feat)
 
 
 Row = tuple[int, list[int], int]

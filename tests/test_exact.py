@@ -10,11 +10,17 @@ from hypothesis import strategies as st
 
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.scorer import score
-from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.queries import Apart, Queries, distinct
 from recbole_hiersrec.retrieval.exact import ExactSearch
 from recbole_hiersrec.retrieval.lists import build_lists
 
 KINDS = ("normal", "ties", "equal", "zero", "huge norms", "one outlier", "clusters")
+
+
+def apart(history, scale, rng):
+    """A bonus of its own, of either sign, on each item of the session."""
+    bonus = (scale * rng.standard_normal(history.shape)).astype(np.float32)
+    return Apart(distinct(history), torch.from_numpy(bonus))
 
 
 def vectors_of(kind, n_items, rng):
@@ -49,19 +55,23 @@ def vectors_of(kind, n_items, rng):
 def test_it_is_the_top_k_of_all_items(kind, n_items, cap, k_share, repeat, blocks, seed):
     rng = np.random.default_rng(seed)
     vectors = vectors_of(kind, n_items, rng)
+    history = torch.from_numpy(rng.integers(0, n_items + 1, (4, 5)))
     queries = Queries(
         vectors_of(kind if kind != "zero" else "normal", 4, rng)[1:],
-        torch.from_numpy(rng.integers(0, n_items + 1, (4, 5))),
-        None if repeat is None else torch.from_numpy((repeat * rng.standard_normal(4)).astype(np.float32)),
+        history,
+        None if repeat is None else apart(history, repeat, rng),
     )
     k = max(1, round(k_share * n_items))
     exact = ExactSearch(build_lists(vectors, None, cap, seed=0), vectors, blocks)
     ids, scores, scanned = exact.search(queries, k)
     every = score(queries, vectors)[:, 1:]
     expected = every.topk(k, dim=1).values.numpy()
-    scale = 1e-5 * (queries.vectors.norm(dim=1) * vectors[1:].norm(dim=1).max() + abs(repeat or 0) * 5).numpy()
+    scale = (
+        1e-5 * (queries.vectors.norm(dim=1) * vectors[1:].norm(dim=1).max() + abs(repeat or 0) * 5).numpy()
+    )
     assert ids.shape == scores.shape == (4, k)
-    assert (ids.min() >= 1) and (ids.max() <= n_items)
+    assert ids.min() >= 1
+    assert ids.max() <= n_items
     assert all(len(set(row)) == k for row in ids.tolist())
     assert (np.abs(scores - expected) <= scale[:, None] + 1e-30).all()
     own = np.take_along_axis(every.numpy(), ids - 1, axis=1)  # the items are those of the scores
@@ -105,7 +115,9 @@ def test_far_lists_are_not_scanned():
     exact = ExactSearch(build_lists(vectors, None, 20, seed=0), vectors)
     queries = Queries(torch.from_numpy(middles.astype(np.float32)), torch.zeros(20, 1, dtype=torch.long))
     ids, _, scanned = exact.search(queries, 5)
-    np.testing.assert_array_equal(np.sort(ids), np.sort((queries.vectors @ vectors[1:].T).topk(5).indices + 1))
+    np.testing.assert_array_equal(
+        np.sort(ids), np.sort((queries.vectors @ vectors[1:].T).topk(5).indices + 1)
+    )
     assert scanned.max() < 0.4 * 400
 
 
@@ -116,7 +128,8 @@ def test_blocks_that_are_constant_in_a_list_bring_the_work_down():
     vectors = torch.from_numpy(np.c_[rng.standard_normal((601, 8)), of_category].astype(np.float32))
     lists = build_lists(vectors, category, 20, seed=0)
     queries = Queries(
-        torch.from_numpy(rng.standard_normal((30, 16)).astype(np.float32)), torch.zeros(30, 1, dtype=torch.long)
+        torch.from_numpy(rng.standard_normal((30, 16)).astype(np.float32)),
+        torch.zeros(30, 1, dtype=torch.long),
     )
     whole = ExactSearch(lists, vectors).search(queries, 5)[2].mean()
     assert ExactSearch(lists, vectors, (8, 8)).search(queries, 5)[2].mean() < 0.9 * whole
@@ -126,10 +139,13 @@ def test_batch_equals_single():
     rng = np.random.default_rng(1)
     vectors = vectors_of("normal", 200, rng)
     exact = ExactSearch(build_lists(vectors, None, 9, seed=0), vectors)
-    queries = Queries(torch.randn(6, 6), torch.randint(1, 201, (6, 3)), torch.randn(6))
+    history = torch.randint(1, 201, (6, 3))
+    queries = Queries(torch.randn(6, 6), history, apart(history, 1.0, rng))
     together = exact.search(queries, 7)
     for row in range(6):
-        one = Queries(queries.vectors[row : row + 1], queries.history[row : row + 1], queries.repeat[row : row + 1])
+        part = slice(row, row + 1)
+        bonus = Apart(queries.apart.ids[part], queries.apart.bonus[part])
+        one = Queries(queries.vectors[part], history[part], bonus)
         alone = exact.search(one, 7)
         np.testing.assert_array_equal(alone[0][0], together[0][row])
         assert alone[2][0] == together[2][row]
@@ -138,7 +154,9 @@ def test_batch_equals_single():
 def test_bad_input_is_named():
     vectors = torch.randn(11, 4)
     lists = build_lists(vectors, None, 3, seed=0)
-    with pytest.raises(InputError, match=r"blocks: received \[3, 2\], allowed: widths from 1 that add up to 4"):
+    with pytest.raises(
+        InputError, match=r"blocks: received \[3, 2\], allowed: widths from 1 that add up to 4"
+    ):
         ExactSearch(lists, vectors, (3, 2))
     with pytest.raises(InputError, match="lists: of 10 items and width 4, but the item vectors are of 11"):
         ExactSearch(lists, torch.randn(12, 4))

@@ -15,7 +15,7 @@ from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.scorer import score
 from recbole_hiersrec.explain import Explainer, explain, part_vectors
 from recbole_hiersrec.model.network import HierSRecNetwork, build_network
-from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.queries import Apart, Queries, distinct
 from recbole_hiersrec.settings import HierSRecSettings
 
 
@@ -28,25 +28,27 @@ class Model:
         n_levels: int = 3,
         titles: bool = True,
         metadata: bool = True,
-        repeat: bool = False,
+        apart: bool = False,
         **settings: Any,
     ) -> None:
         fields = ("brand",) if metadata else ()
         small = {"hidden_size": 8, "inner_size": 16, "initializer_range": 0.3}
         self.settings = HierSRecSettings(metadata_fields=fields, **(small | settings))
         self.catalogue = part_of(catalogue(), n_levels, titles, metadata)
-        self.repeat = repeat
+        self.apart = apart
         torch.manual_seed(3)
         self.network: HierSRecNetwork = build_network(self.catalogue, self.settings, max_length=8).eval()
         for parameter in (self.network.item_bias.weight, self.network.level_weight, *self.network.heads.bias):
             torch.nn.init.normal_(parameter)
 
     def encode(self, history: torch.Tensor, item_vectors: torch.Tensor | None = None) -> Queries:
-        length = (history > 0).sum(1)
-        states = self.network.states(history)[torch.arange(len(history)), length - 1]
-        heads = self.network.heads(states)
-        extra = torch.tensor([2.5, -1.5, 0.5, 3.0])[: len(history)] if self.repeat else None
-        return Queries(self.network.queries(heads), history, extra, tuple(heads.category_logits))
+        last = torch.arange(len(history)), (history > 0).sum(1) - 1
+        heads, _ = self.network.read(history, last)
+        apart = None
+        if self.apart:
+            ids = distinct(history)
+            apart = Apart(ids, torch.tensor([[2.5], [-1.5], [0.5], [3.0]]).expand(ids.shape))
+        return Queries(self.network.queries(heads), history, apart, tuple(heads.category_logits))
 
 
 def part_of(whole: Catalogue, n_levels: int, titles: bool, metadata: bool) -> Catalogue:
@@ -73,8 +75,10 @@ MADE_OF = [
     {"use_item_id": False, "n_levels": 0, "metadata": False},
     {"category_feedback": "none"},
     {"category_feedback": "hard"},
-    {"repeat": True},
-    {"repeat": True, "n_levels": 0, "titles": False, "metadata": False},
+    {"category_score": False},
+    {"category_encoder": "separate"},
+    {"apart": True},
+    {"apart": True, "n_levels": 0, "titles": False, "metadata": False},
 ]
 
 
@@ -103,21 +107,21 @@ def test_parts_sum_to_the_item_vectors(made_of: dict[str, Any]) -> None:
 
 def test_every_contribution_is_centred() -> None:
     """Over the whole catalogue each part contributes 0 on average."""
-    model = Model(repeat=True)
+    model = Model(apart=True)
     explainer = Explainer(model)
     with torch.no_grad():
         found = explainer.contributions(model.encode(HISTORY), EVERY)
-    assert list(found) == ["id", "title", "a", "b", "c", "brand", "item bias", "repeat"]
+    assert list(found) == ["id", "title", "a", "b", "c", "brand", "item bias", "scored apart"]
     for part, values in found.items():
         assert values.mean(1).abs().max() < 1e-5, part
         assert values.std() > 0.01, part
 
 
-def test_the_repeat_term_by_hand() -> None:
-    """Row 0 saw items 3 and 7, twice and once: 2 of 30 items get its 2.5."""
-    model = Model(repeat=True)
+def test_the_bonus_by_hand() -> None:
+    """Row 0 saw items 3 and 7, twice and once: 2 of 30 items get 2.5 each."""
+    model = Model(apart=True)
     with torch.no_grad():
-        found = Explainer(model).contributions(model.encode(HISTORY), EVERY)["repeat"]
+        found = Explainer(model).contributions(model.encode(HISTORY), EVERY)["scored apart"]
     assert found[0, 2] == pytest.approx(2.5 * (1 - 2 / 30))
     assert found[0, 0] == pytest.approx(-2.5 * 2 / 30)
     assert found[3, 4] == pytest.approx(3.0 * (1 - 1 / 30))
@@ -128,8 +132,7 @@ def test_a_level_has_the_term_of_the_score_and_the_embedding() -> None:
     model = Model()
     net = model.network
     with torch.no_grad():
-        length = (HISTORY > 0).sum(1)
-        heads = net.heads(net.states(HISTORY)[torch.arange(4), length - 1])
+        heads, _ = net.read(HISTORY, (torch.arange(4), (HISTORY > 0).sum(1) - 1))
         found = Explainer(model).contributions(model.encode(HISTORY), EVERY)
         for level, name in enumerate("abc"):
             c = net.items.item_category[1:, level]

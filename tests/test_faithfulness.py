@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from atomic_files import write_shop
+from test_edges import build
 from test_explain import Model
 
 from recbole_hiersrec.errors import InputError
@@ -16,6 +22,7 @@ from recbole_hiersrec.explain import Explainer
 from recbole_hiersrec.queries import Queries
 
 N_CASES = 40
+SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "faithfulness.py"
 
 
 class Cases:
@@ -129,3 +136,17 @@ def test_borders() -> None:
     one = {"a": torch.ones(1)}
     with pytest.raises(InputError, match="received one with the part a alone"):
         _parts_dropped(torch.ones(1, 3), torch.tensor([1]), torch.ones(1), one)
+
+
+@pytest.mark.slow
+def test_the_script(tmp_path: Path) -> None:
+    """From a checkpoint folder to JSON; 5 of 12 sessions with one case each."""
+    trainer, (train, valid, _) = build(write_shop(tmp_path / "data"), tmp_path / "saved")
+    trainer.fit(train, valid)
+    out = tmp_path / "out.json"
+    command = [sys.executable, str(SCRIPT), trainer.saved_model_file, "--cases", "5", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert (found["cases"], found["sessions"]) == (5, 5)
+    assert [one["measure"] for one in found["measures"]] == ["part", "category", "feedback"]

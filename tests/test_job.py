@@ -22,8 +22,7 @@ from recbole_hiersrec.settings import SuiteSettings
 
 register()
 
-from recbole_hiersrec.benchmark import job as job_module  # noqa: E402
-from recbole_hiersrec.benchmark.candidates import build_retrieval
+from recbole_hiersrec.benchmark.candidates import build_retrieval, part_widths  # noqa: E402
 from recbole_hiersrec.benchmark.job import run  # noqa: E402
 from recbole_hiersrec.benchmark.prepare import prepare  # noqa: E402
 from recbole_hiersrec.names import load_model_class  # noqa: E402
@@ -325,7 +324,9 @@ def test_stopped_by_the_clock_is_marked(shop: Path, tmp_path: Path) -> None:
 def test_candidates_need_an_inner_product(shop: Path, tmp_path: Path) -> None:
     """Of an importable class this is known only once it has been imported."""
     path = "recbole_hiersrec.baselines.pop:SequentialPop"
-    with pytest.raises(InputError, match="models: pop: the rule cells needs scores by inner products, which it"):
+    with pytest.raises(
+        InputError, match="models: pop: the rule cells needs scores by inner products, which it"
+    ):
         run(job(shop, models=[{"model": path, "name": "pop", "candidates": True}]), tmp_path)
 
 
@@ -350,6 +351,16 @@ def test_any_scorer_on_any_rule_that_it_can_serve(
     exact = [row for row in record["accuracy"] if row["variant"] == "exact"]
     assert len(exact) == ("cells" in rules)
     assert all(row["metric"] == "ScannedFraction" and row["value"] > 0 for row in exact)
+
+
+@pytest.mark.parametrize(
+    ("width", "hidden_size", "expected"),
+    [(25, 8, (8, 8, 8, 1)), (64, 64, (64,)), (64, None, (64,)), (16, 50, (16,))],
+)
+def test_parts_of_the_augmented_vectors(
+    width: int, hidden_size: int | None, expected: tuple[int, ...]
+) -> None:
+    assert part_widths(width, hidden_size) == expected
 
 
 @pytest.mark.parametrize("model", ["HierSRec", "SASRec"])
@@ -378,7 +389,7 @@ def test_rules_are_built_from_the_same_training_data(shop: Path, tmp_path: Path,
 
 
 def test_cells_need_categories(shop: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the rule cells needs category_fields, which it has not; .*k-means needs none"):
+    with pytest.raises(InputError, match="the rule cells needs category_fields, .*k-means needs none"):
         run(job(shop, settings=TINY), tmp_path)
 
 

@@ -259,6 +259,7 @@ CHANGES = {
     "category_score": False,
     "category_encoder": "separate",
     "repeat_term": False,
+    "followers": 0,
     "loss": "sampled",
 }
 SAMPLED_CHANGES = {"n_negatives": 3, "negative_power": 1.0}

@@ -21,7 +21,7 @@ from recbole_hiersrec.evaluation.scorer import (
     score_kernel,
     universe_fingerprint,
 )
-from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.queries import Apart, Queries, distinct
 from recbole_hiersrec.retrieval.base import CandidateRule, Candidates
 from recbole_hiersrec.retrieval.budget import item_budget
 from recbole_hiersrec.retrieval.cells import Cells
@@ -45,8 +45,10 @@ class TableScorer:
         self.encoded += len(batch)
         present = (self.cases.history[batch] != 0).float()[:, :, None]
         sums = (self.vectors[self.cases.history[batch]] * present).sum(1)
-        repeat = None if self.repeat is None else self.repeat[batch]
-        return Queries(sums / self.cases.length[batch, None], self.cases.history[batch], repeat)
+        history, apart = self.cases.history[batch], None
+        if self.repeat is not None:
+            apart = Apart(distinct(history), self.repeat[batch, None].expand(history.shape))
+        return Queries(sums / self.cases.length[batch, None], history, apart)
 
     def item_vectors(self) -> torch.Tensor:
         return self.vectors
@@ -354,6 +356,13 @@ def test_fingerprint_ignores_padding_and_the_numbering_of_items():
     assert len(first) == 64
     assert make_cases([[1, 2, 0, 0], [3, 0, 0, 0]], [2, 1], [3, 1]).fingerprint(tokens) == first
     assert make_cases([[3, 2], [1, 0]], [2, 1], [1, 3]).fingerprint(["[PAD]", "c", "b", "a"]) == first
+
+
+def test_fingerprint_does_not_depend_on_how_many_rows_are_listed_at_once(monkeypatch):
+    cases = make_cases([[1, 2], [3, 0], [2, 0], [1, 3], [2, 2]], [2, 1, 1, 2, 2], [3, 1, 1, 2, 3])
+    whole = cases.fingerprint(["[PAD]", "a", "b", "c"])
+    monkeypatch.setattr("recbole_hiersrec.evaluation.scorer._LISTED_ROWS", 2)
+    assert cases.fingerprint(["[PAD]", "a", "b", "c"]) == whole
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,7 @@ def test_order_of_records_changes_no_byte(tmp_path: Path, records: Records) -> N
         "figures/candidates-toy.png",
         "figures/latency-toy.png",
         "figures/learning-toy.png",
+        "figures/scanned-toy.png",
         "report.md",
         "timing.csv",
     ]
@@ -364,6 +366,31 @@ def test_candidate_curves_have_a_band_only_over_seeds(
     curves = next(call.kwargs for call in spy.call_args_list if call.kwargs["y"] == "kept")
     assert curves["errorbar"] == ("sd" if bands else None)
     assert len(curves["ax"].collections) == bands
+
+
+def test_a_rule_has_one_line_against_what_it_scans(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    spy = Mock(wraps=seaborn.lineplot)
+    monkeypatch.setattr(seaborn, "lineplot", spy)
+    records = make_records(tmp_path, seeds=[1, 3])[1]
+    for record in records:
+        if record["job"]["candidates"]:
+            add_rule(record, "k-means", 1.25)
+    draw_all(tables.entries(records), model_colours([r["job"]["name"] for r in records]), "title")
+    drawn = [call for call in spy.call_args_list if call.kwargs.get("x") == "scanned"]
+    assert [call.kwargs["label"] for call in drawn] == ["cells", "k-means"]
+    (model,) = {row["job"]["name"] for row in records if row["job"]["candidates"]}
+    entry = next(line for line in tables.entries(records) if line.model == model)
+    for call, rule in zip(drawn, ("cells", "k-means"), strict=True):
+        frame = call.args[0]
+        keys = [key for key in tables.candidate_keys(records[0]) if key[0] == rule]
+        for (_, fraction), scanned, share in zip(keys, frame["scanned"], frame["kept"], strict=True):
+            at = partial(
+                tables.accuracy_value, metric="ScannedFraction", k=None, fraction=fraction, rule=rule
+            )
+            assert scanned == pytest.approx(100 * entry.mean(at))
+            assert share == pytest.approx(
+                100 * entry.mean(partial(tables.kept, rule=rule, fraction=fraction))
+            )
 
 
 def test_missing_jobs_are_named(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_hiersrec.errors import InputError
-from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.queries import Apart, Queries, distinct
 from recbole_hiersrec.retrieval.base import CandidateRule
 from recbole_hiersrec.retrieval.cells import Cells
 from recbole_hiersrec.retrieval.co_visitation import CoVisitation, visits
@@ -24,9 +24,9 @@ from recbole_hiersrec.retrieval.leaf_categories import LeafCategories
 from recbole_hiersrec.retrieval.lists import build_lists
 from recbole_hiersrec.retrieval.mixed import Mixed
 from recbole_hiersrec.retrieval.needs import RULES, check_needs
-from recbole_hiersrec.retrieval.own import distinct_latest_first, repeated_items
+from recbole_hiersrec.retrieval.own import distinct_latest_first, lifted_items
 from recbole_hiersrec.retrieval.popularity import Popularity
-from recbole_hiersrec.retrieval.rules import RuleContext, build_rule
+from recbole_hiersrec.retrieval.rules import RuleContext, build_rule, exact_lists
 from recbole_hiersrec.settings import CandidateRuleName
 
 
@@ -35,7 +35,13 @@ def sessions(histories, repeat=None, vectors=None, logits=()):
     longest = max(map(len, histories))
     history = torch.tensor([items + [0] * (longest - len(items)) for items in histories])
     vectors = torch.empty(len(history), 0) if vectors is None else vectors
-    return Queries(vectors, history, None if repeat is None else torch.tensor(repeat), logits)
+    return Queries(vectors, history, None if repeat is None else apart(history, torch.tensor(repeat)), logits)
+
+
+def apart(history, repeat):
+    """A bonus ``repeat`` [B] on each item of the session."""
+    ids = distinct(history)
+    return Apart(ids, repeat[:, None].float().expand(ids.shape))
 
 
 def chosen(rule: CandidateRule, queries: Queries, budget: int) -> list[list[int]]:
@@ -66,16 +72,22 @@ def test_popularity_by_hand():
 def test_items_of_the_session_come_first_where_the_repeat_term_lifts_them():
     rule = Popularity(np.array([0, 1, 5, 1, 7]))
     queries = sessions([[1, 4, 1, 3], [1, 4], [3, 1]], repeat=[0.5, 0.0, -1.0])
-    assert chosen(rule, queries, 2) == [[3, 1], [4, 2], [4, 2]]
-    assert chosen(rule, queries, 4) == [[3, 1, 4, 2], [4, 2, 1, 3], [4, 2, 1, 3]]
+    assert chosen(rule, queries, 2) == [[3, 4], [4, 2], [4, 2]]
+    assert chosen(rule, queries, 4) == [[3, 4, 1, 2], [4, 2, 1, 3], [4, 2, 1, 3]]
     assert chosen(rule, queries, 1) == [[3], [4], [4]]
 
 
 def test_distinct_items_the_most_recent_first():
     history = np.array([[3, 1, 3, 2, 0], [5, 5, 0, 0, 0], [0, 0, 0, 0, 0]])
     assert distinct_latest_first(history).tolist() == [[2, 3, 1], [5, 0, 0], [0, 0, 0]]
-    assert repeated_items(sessions([[3, 1, 3, 2]], repeat=[1.0]), 2).tolist() == [[2, 3]]
-    assert repeated_items(sessions([[3, 1, 3, 2]]), 2).shape == (1, 0)
+
+
+def test_items_with_a_bonus_the_largest_first():
+    history = torch.tensor([[3, 1, 3, 2]])
+    assert lifted_items(Queries(torch.empty(1, 0), history), 2).shape == (1, 0)
+    assert lifted_items(sessions([[3, 1, 3, 2]], repeat=[1.0]), 2).tolist() == [[2, 1]]
+    bonus = Apart(torch.tensor([[4, 0, 6, 9]]), torch.tensor([[0.5, 7.0, 2.0, -1.0]]))
+    assert lifted_items(Queries(torch.empty(1, 0), history, bonus), 9).tolist() == [[6, 4]]
 
 
 def test_last_category_by_hand():
@@ -156,7 +168,7 @@ def test_what_every_rule_promises(name, n_items, share, seed, repeat, super_list
     queries = Queries(
         torch.from_numpy(rng.standard_normal((4, 5)).astype(np.float32)),
         torch.from_numpy(history),
-        torch.from_numpy(rng.standard_normal(4)) if repeat else None,
+        apart(torch.from_numpy(history), torch.from_numpy(rng.standard_normal(4))) if repeat else None,
         (torch.zeros(4, 3), torch.from_numpy(rng.standard_normal((4, 6)).astype(np.float32))),
     )
     rule = build_rule(name, context)
@@ -168,8 +180,8 @@ def test_what_every_rule_promises(name, n_items, share, seed, repeat, super_list
     for row, items in enumerate(chosen(rule, queries, budget)):
         assert len(items) == len(set(items)) <= budget
         assert set(items) <= set(range(1, n_items + 1))
-        seen = list(dict.fromkeys(item for item in history[row, ::-1].tolist() if item))
-        if repeat and queries.repeat[row] > 0:
+        seen = list(dict.fromkeys(item for item in history[row].tolist() if item))[::-1]
+        if repeat and queries.apart.bonus[row, 0] > 0:
             assert items[: len(seen)] == seen[:budget]
     if name in ("popularity", "last-category", "co-visitation"):
         assert ((found.ids != 0).sum(1) == budget).all()
@@ -190,9 +202,21 @@ def test_an_unknown_rule_is_refused():
 @pytest.mark.parametrize(
     ("rule", "has", "message"),
     [
-        ("hnsw", {}, "models: m: the rule hnsw needs scores by inner products, .*last-category, co-visitation"),
-        ("last-category", {"inner_product": True}, "the rule last-category needs category_fields, which it has not"),
-        ("leaf-categories", {"inner_product": True, "categories": True}, "needs a model that predicts categories"),
+        (
+            "hnsw",
+            {},
+            "models: m: the rule hnsw needs scores by inner products, .*last-category, co-visitation",
+        ),
+        (
+            "last-category",
+            {"inner_product": True},
+            "the rule last-category needs category_fields, which it has not",
+        ),
+        (
+            "leaf-categories",
+            {"inner_product": True, "categories": True},
+            "needs a model that predicts categories",
+        ),
     ],
 )
 def test_needs_are_named(rule, has, message):
@@ -222,9 +246,12 @@ def test_two_levels_compare_no_more_than_allowed_and_order_what_they_compare():
     near = chosen(Cells(lists, vectors, order=order), sessions([[1]] * 9, vectors=queries), 24)
     shared = sum(len(set(a) & set(b)) for a, b in zip(flat, near, strict=True))
     assert shared > 0.7 * 9 * 24
-    assert Cells(lists, vectors, order=order).candidates(
-        sessions([[1]] * 9, vectors=queries), 24
-    ).compared.tolist() == compared.tolist()
+    assert (
+        Cells(lists, vectors, order=order)
+        .candidates(sessions([[1]] * 9, vectors=queries), 24)
+        .compared.tolist()
+        == compared.tolist()
+    )
 
 
 def test_which_settings_of_lists_are_used():
@@ -246,7 +273,9 @@ def test_which_settings_of_lists_are_used():
 
 
 def test_super_lists_that_leave_nothing_are_refused():
-    with pytest.raises(InputError, match=r"super_lists: received 30 above \d+ lists; allowed: .* 20 comparisons"):
+    with pytest.raises(
+        InputError, match=r"super_lists: received 30 above \d+ lists; allowed: .* 20 comparisons"
+    ):
         build_rule("k-means", random_context(1000, 0, super_lists=30))
 
 
@@ -319,11 +348,12 @@ def test_search_with_a_repeat_term_equals_a_naive_top_k(seed, share, k, some):
     rng = np.random.default_rng(seed)
     vectors = torch.from_numpy(rng.standard_normal((61, 4)).astype(np.float32))
     cells = Cells(build_lists(vectors, None, 5, seed=0), vectors)
+    history = torch.from_numpy(rng.integers(0, 61, (3, 5)))
     repeat = torch.from_numpy(rng.choice([-3.0, 0.0, 2.0] if some else [9.0], 3).astype(np.float32))
     queries = Queries(
         torch.from_numpy(rng.standard_normal((3, 4)).astype(np.float32)),
-        torch.from_numpy(rng.integers(0, 61, (3, 5))),
-        repeat,
+        history,
+        apart(history, repeat),
     )
     budget = max(1, int(share * 60))
     ids, scores = cells.search(queries, k, budget)
@@ -340,3 +370,14 @@ def test_a_flat_order_breaks_ties_by_number():
     order, compared = FlatOrder(np.array([[1.0], [1], [2]], np.float32)).order(torch.ones(1, 1))
     assert order.tolist() == [[2, 0, 1]]
     assert compared.tolist() == [3]
+
+
+def test_lists_of_the_exact_search():
+    context = random_context(100, 0)
+    every, apart_by = (exact_lists(context, by_category=by_category) for by_category in (False, True))
+    finest = context.item_category[:, -1]
+    for lists, one_category in ((every, False), (apart_by, True)):
+        parts = np.split(lists.members, lists.offsets[1:-1])
+        assert lists.sizes.max() <= 5
+        assert all(len(set(finest[part])) == 1 for part in parts) == one_category
+    assert exact_lists(replace(context, list_size=20), by_category=False).sizes.max() > 5

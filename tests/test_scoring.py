@@ -108,6 +108,14 @@ class TestMetadata(TestHierSRec):
     settings = (("category_fields", ("department",)), ("metadata_fields", ("class",)))
 
 
+class TestWithoutCategoryScore(TestHierSRec):
+    settings = (("category_score", False),)
+
+
+class TestSeparateEncoder(TestHierSRec):
+    settings = (("category_encoder", "separate"),)
+
+
 class TestWithoutRepeatTerm(TestHierSRec):
     settings = (("repeat_term", False),)
 

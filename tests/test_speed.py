@@ -11,7 +11,7 @@ import torch
 
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.speed import Timing, _top_of, _top_of_all, time_scorer
-from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.queries import Apart, Queries
 from recbole_hiersrec.retrieval.cells import Cells
 from recbole_hiersrec.retrieval.lists import build_lists
 from recbole_hiersrec.retrieval.popularity import Popularity
@@ -141,7 +141,9 @@ def test_stages_make_up_the_total_and_each_holds_its_own_time():
 def test_warm_up_rounds_are_not_counted():
     scorer = QueryScorer()
     pauses = iter([*[0.03] * 5, *[0] * 3] * 2)  # single queries, then batches
-    scorer.queries = lambda batch: time.sleep(next(pauses)) or Queries(torch.ones(len(batch), 4), torch.ones(len(batch), 1))
+    scorer.queries = lambda batch: (
+        time.sleep(next(pauses)) or Queries(torch.ones(len(batch), 4), torch.ones(len(batch), 1))
+    )
     rows = time_scorer(scorer, 10, SpeedSettings(k=5, batch_size=8, repeats=3, warmup=5), {}, threads=1)
     assert value(rows, "all items", "encoder", "latency median") < 20
     assert next(pauses, None) is None  # warm-up and repeats, twice
@@ -198,7 +200,9 @@ def test_rules_of_other_scorers_are_not_timed():
 def test_top_of_candidates_and_of_all_items(repeat):
     table = torch.tensor([[9.0], [1.0], [2.0], [3.0], [2.5]])
     history = torch.tensor([[1, 0]])
-    queries = Queries(torch.ones(1, 1), history, None if repeat is None else torch.tensor([repeat]))
+    queries = Queries(
+        torch.ones(1, 1), history, None if repeat is None else Apart(history, torch.full((1, 2), repeat))
+    )
     best = [3, 4, 2] if repeat is None else [3, 1, 4]
     assert set(_top_of_all(queries, table, 3)[0].tolist()) == set(best)
     assert set(_top_of(queries, torch.tensor([[4, 0, 1, 3, 2]]), table, 3)[0].tolist()) == set(best)
@@ -207,4 +211,9 @@ def test_top_of_candidates_and_of_all_items(repeat):
 
 def test_other_rules_are_timed_too():
     rows = time_scorer(QueryScorer(), 3, SETTINGS, {"p": (Popularity(np.arange(N_ITEMS + 1)), 9)}, threads=1)
-    assert {row["stage"] for row in rows if row["variant"] == "p"} == {"encoder", "retrieval", "top-k", "total"}
+    assert {row["stage"] for row in rows if row["variant"] == "p"} == {
+        "encoder",
+        "retrieval",
+        "top-k",
+        "total",
+    }

@@ -149,7 +149,7 @@ def test_later_settings_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ({"settings": {"eval_step": 0}}, "eval_step: .*received 0"),
         (
             {"models": [{"model": "SequentialPop", "candidates": True}]},
-            "models: SequentialPop: the rule cells needs scores by inner products, .*: last-category, co-visitation, pop",
+            "models: SequentialPop: the rule cells needs scores by inner products, .*: last-category, co",
         ),
         (
             {
@@ -164,7 +164,10 @@ def test_later_settings_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             "models: SASRecAllPositions: the rule leaf-categories needs a model that predicts categories",
         ),
         (
-            {"models": [{"model": "MarkovChain", "candidates": ["popularity"]}], "candidates": {"item_fractions": [0.1], "exact": True}},
+            {
+                "models": [{"model": "MarkovChain", "candidates": ["popularity"]}],
+                "candidates": {"item_fractions": [0.1], "exact": True},
+            },
             "models: MarkovChain: candidates: exact needs scores by inner products, which it has not",
         ),
         (

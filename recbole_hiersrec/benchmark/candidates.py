@@ -80,14 +80,23 @@ def build_retrieval(job: Job, scorer: Scorer, train: Any) -> Retrieval:
             f"models: {job.name}: candidates: exact needs scores by inner products, which it has not"
         )
     began = time.perf_counter()
-    exact = ExactSearch(exact_lists(context), scorer.item_vectors(), level_blocks(scorer))
+    vectors = scorer.item_vectors()
+    blocks = part_widths(vectors.shape[1], job.settings.get("hidden_size"))
+    exact = ExactSearch(exact_lists(context, by_category=heads), vectors, blocks)
     return Retrieval(found.rules, found.seconds | {EXACT: time.perf_counter() - began}, exact)
 
 
-def level_blocks(scorer: Scorer) -> tuple[int, ...] | None:
-    """Widths of the blocks of the model's item vectors, if it says so: the item's own, each level's, the bias."""
-    widths = getattr(getattr(scorer, "model", None), "blocks", None)
-    return None if widths is None else tuple(widths)
+def part_widths(width: int, hidden_size: int | None) -> tuple[int, ...]:
+    """Blocks of an augmented vector of ``width``: the item's own part, each level's, and what is left, the bias.
+
+    Args:
+        width: A.
+        hidden_size: D, of each part; None or above ``width``: one block.
+    """
+    if hidden_size is None or hidden_size > width:
+        return (width,)
+    rest = width % hidden_size
+    return (hidden_size,) * (width // hidden_size) + ((rest,) if rest else ())
 
 
 def candidate_rows(job: Job, ranks: RankTable, retrieval: Retrieval, n_items: int) -> list[dict[str, Any]]:

@@ -75,6 +75,7 @@ def apply_fixes() -> None:
     augmentation.vectorised_augmentation()
     splitting.no_needless_counts()
     splitting.fast_splits()
+    splitting.one_empty_set()
     prepared_split.prepared_split()
 
 

@@ -92,14 +92,12 @@ def with_lists(dataset: Any, log: Any, rows: Any) -> Any:
 
 def _filled(values: Tensor, start: Tensor, length: Tensor, shape: tuple[int, ...]) -> Tensor:
     """``values[start : start + length]`` of each row, and zeros behind them."""
-    filled = values.new_empty(shape)
-    padded = torch.cat([values, values.new_zeros((1, *values.shape[1:]))])
-    column = torch.arange(shape[1])
+    filled = values.new_zeros(shape)
     for begin in range(0, len(start), _BLOCK):
-        block = slice(begin, begin + _BLOCK)
-        place = start[block, None] + column
-        place[column >= length[block, None]] = len(values)
-        filled[block] = padded[place]
+        sizes = length[begin : begin + _BLOCK]
+        row = torch.repeat_interleave(sizes) + begin
+        column = torch.arange(len(row)) - torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
+        filled[row, column] = values[start[row] + column]
     return filled
 
 

@@ -1,4 +1,4 @@
-"""Defect of RecBole's filters and splits: Python loops over all rows and users."""
+"""Defect of RecBole's filters, splits and samplers: Python loops over all rows and users."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
+from recbole.sampler import RepeatableSampler
 
 from recbole_hiersrec.compat.patch import wrap
 
@@ -44,6 +45,18 @@ def _if_something_is_filtered(original: Callable[..., Any]) -> Callable[..., Any
             original(self)
 
     return filter_rows
+
+
+def one_empty_set() -> None:
+    """Give RepeatableSampler the same empty set for every user; it reads them, and replaces them when it samples.
+
+    Upstream: ``sampler/sampler.py:408`` makes a set a user, twice, for every split.
+    """
+
+    def used_ids(self: Any) -> NDArray[np.object_]:
+        return np.full(self.user_num, frozenset(), dtype=object)
+
+    wrap(RepeatableSampler, "get_used_ids", lambda original: used_ids)
 
 
 class Groups:

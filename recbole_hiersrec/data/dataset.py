@@ -175,3 +175,17 @@ def item_counts_of(dataset: Any) -> Tensor:
     """Training interactions of each item, long [N + 1]; ones for a data set that was not built."""
     counts = getattr(dataset, "item_counts", None)
     return torch.ones(dataset.item_num, dtype=torch.long) if counts is None else counts
+
+
+def transitions_of(dataset: Any) -> tuple[IntArray, IntArray]:
+    """Every transition of the training part once: (item before, item after), each [T]; none before it was built."""
+    rows = dataset.inter_feat
+    if history_field(dataset) not in rows:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    history = rows[history_field(dataset)].numpy()
+    lengths, targets = (rows[name].numpy() for name in (dataset.item_list_length_field, dataset.iid_field))
+    after = np.zeros_like(history)
+    after[:, :-1] = history[:, 1:]
+    after[np.arange(len(after)), lengths - 1] = targets
+    inside = np.arange(history.shape[1]) < lengths[:, None]
+    return history[inside], after[inside]

@@ -10,7 +10,7 @@ Axes: R interactions, n cases, N items (ids 1..N, 0 is PAD).
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_hiersrec.data.files import SHORTEST, atomic_files, read_columns
+from recbole_hiersrec.data.files import SHORTEST, atomic_files, header, read_columns
 from recbole_hiersrec.data.parts import TEST, parts_of
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.metrics import recall
@@ -80,10 +80,8 @@ def hold_out(name: str, source: str | Path, target: Path, *, share: float, seed:
     sessions = table["user_id"]
     number = np.unique(sessions.to_numpy().astype(str), return_inverse=True)[1]
     is_held = np.isin(items.astype(str), names[drawn])
-    if "user" in files:
-        keep = ~is_held | (
-            parts_of(files["user"], sessions.unique(maintain_order=True))[_first_seen(number)] == TEST
-        )
+    if is_temporal(files):
+        keep = ~is_held | (parts_of(files["user"], sessions) == TEST)
     else:
         keep = rows_left(number, table["timestamp"].cast(float).to_numpy(), is_held)
     folder = target / name
@@ -95,6 +93,11 @@ def hold_out(name: str, source: str | Path, target: Path, *, share: float, seed:
         if path.suffix in (".item", ".user", ".yaml"):
             shutil.copyfile(path, folder / path.name)
     return held
+
+
+def is_temporal(files: Mapping[str, Path]) -> bool:
+    """Whether the atomic files (by suffix) say to which part of a temporal split each session belongs."""
+    return "user" in files and "part" in dict(header(files["user"]))
 
 
 def rows_left(sessions: np.ndarray, times: np.ndarray, held: np.ndarray) -> np.ndarray:
@@ -109,7 +112,7 @@ def rows_left(sessions: np.ndarray, times: np.ndarray, held: np.ndarray) -> np.n
     last = np.zeros(len(sessions), dtype=bool)
     last[order[np.append(np.diff(sessions[order]) != 0, True)]] = True
     keep = ~held | last
-    return keep & (np.bincount(sessions, weights=keep)[sessions] >= SHORTEST)
+    return keep & (np.bincount(sessions, weights=keep)[sessions] >= SHORTEST["leave-one-out"])
 
 
 @torch.no_grad()
@@ -202,11 +205,3 @@ class _Some:
 
     def item_vectors(self) -> Tensor:
         return self.scorer.item_vectors()
-
-
-def _first_seen(number: np.ndarray) -> np.ndarray:
-    """Place of each row's session among the sessions in the order in which they first come, [R]."""
-    _, first, inverse = np.unique(number, return_index=True, return_inverse=True)
-    place = np.empty(len(first), dtype=np.int64)
-    place[np.argsort(first)] = np.arange(len(first))
-    return place[inverse]

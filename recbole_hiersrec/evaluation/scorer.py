@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeGuard
 import torch
 from torch import Tensor
 
-from recbole_hiersrec.queries import Queries, add_repeat
+from recbole_hiersrec.queries import Queries, add_apart
 
 KERNEL_ROWS = 32
 """Queries multiplied at once. A multiple of 16, so that every block starts on a 64-byte border."""
@@ -83,8 +83,8 @@ def score_kernel(queries: Tensor, item_vectors: Tensor) -> Tensor:
 
 @torch.no_grad()
 def score(queries: Queries, item_vectors: Tensor) -> Tensor:
-    """Scores of all items, [B, N+1]: :func:`score_kernel`, and the repeat term on each session's own items."""
-    return add_repeat(score_kernel(queries.vectors, item_vectors), queries)
+    """Scores of all items, [B, N+1]: :func:`score_kernel`, and the bonus of the items that are scored apart."""
+    return add_apart(score_kernel(queries.vectors, item_vectors), queries)
 
 
 @dataclass(frozen=True)

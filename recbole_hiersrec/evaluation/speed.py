@@ -23,7 +23,7 @@ from torch import Tensor
 
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.scorer import Scorer, is_inner_product
-from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.queries import Queries, add_apart
 from recbole_hiersrec.retrieval.base import CandidateRule, Candidates
 from recbole_hiersrec.retrieval.cells import Cells, Selection
 from recbole_hiersrec.settings import SpeedSettings
@@ -141,18 +141,15 @@ def _rule_steps(rule: CandidateRule, budget: int, k: int, table: Tensor) -> list
 def _top_of_all(queries: Queries, table: Tensor, k: int) -> Tensor:
     """Ids [B, k] of the best of all items of ``table`` [N+1, A]."""
     scores = queries.vectors @ table.T
-    if queries.repeat is not None:
-        own = scores.gather(1, queries.history) + queries.repeat.unsqueeze(1)
-        scores.scatter_(1, queries.history, own)
-    return _top_items(scores[:, 1:], k)
+    return _top_items(add_apart(scores, queries)[:, 1:], k)
 
 
 def _top_of(queries: Queries, ids: Tensor, table: Tensor, k: int) -> Tensor:
     """Ids [B, min(k, P)] of the best of the items ``ids`` [B, P]; 0 where a row has fewer."""
     scores = torch.bmm(table[ids], queries.vectors.unsqueeze(2)).squeeze(2)  # [B, P]
-    if queries.repeat is not None:
-        own = (ids.unsqueeze(2) == queries.history.unsqueeze(1)).any(2)
-        scores = scores + own * queries.repeat.unsqueeze(1)
+    if queries.apart is not None:
+        same = ids.unsqueeze(2) == queries.apart.ids.unsqueeze(1)  # [B, P, E]
+        scores = scores + (same * queries.apart.bonus.unsqueeze(1)).sum(2)
     best = scores.masked_fill(ids == 0, -torch.inf).topk(min(k, ids.shape[1]), dim=1).indices
     return ids.gather(1, best)
 

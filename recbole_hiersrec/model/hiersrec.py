@@ -9,9 +9,8 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor
 
-from recbole_hiersrec.data.dataset import catalogue_of, item_counts_of
+from recbole_hiersrec.data.dataset import catalogue_of, item_counts_of, transitions_of
 from recbole_hiersrec.model.loss import (
-    Repeat,
     item_loss,
     multi_task,
     next_items,
@@ -21,7 +20,8 @@ from recbole_hiersrec.model.loss import (
     takes_sparse,
 )
 from recbole_hiersrec.model.network import build_network
-from recbole_hiersrec.queries import Queries, add_repeat
+from recbole_hiersrec.model.transitions import Transitions, count_transitions
+from recbole_hiersrec.queries import Queries, add_apart, distinct
 from recbole_hiersrec.settings import hiersrec_settings
 
 
@@ -47,7 +47,28 @@ class HierSRec(SequentialRecommender):
         self.loss_weights = self.settings.loss_weights(n_levels)
         self.sampler = sampler_of(self.settings, item_counts_of(dataset))
         sparse = self.sampler is not None and takes_sparse(config)
-        self.network = build_network(self.catalogue, self.settings, self.max_seq_length, sparse)
+        self.network = build_network(
+            self.catalogue,
+            self.settings,
+            self.max_seq_length,
+            sparse=sparse,
+            transitions=self._transitions(dataset),
+        )
+
+    def _transitions(self, dataset: Any) -> Transitions | None:
+        """What followed each item in the training part; None where the settings ask for no followers."""
+        kept = self.settings.followers
+        if kept == 0:
+            return None
+        before, after = transitions_of(dataset)
+        followers, counts = count_transitions(before, after, self.n_items - 1, kept)
+        return Transitions(torch.from_numpy(followers), torch.from_numpy(counts), self.settings.hidden_size)
+
+    def _look_up(self, last: Tensor, target: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Followers of the last items [T]: ids and counts, [T, K]; see :meth:`Transitions.look_up`."""
+        if self.network.transitions is None:
+            return last.new_zeros(len(last), 0), last.new_zeros(len(last), 0)
+        return self.network.transitions.look_up(last, target)
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Item softmax at every position + weighted category cross-entropies; a scalar."""
@@ -55,15 +76,16 @@ class HierSRec(SequentialRecommender):
         labels = next_items(history, length, interaction[self.POS_ITEM_ID])
         real = labels > 0
         targets = labels[real]  # [T]
-        items = step_items(history, targets, self.n_items - 1, self.sampler)
+        followers, counts = self._look_up(history[real], targets)
+        items = step_items(history, targets, self.n_items - 1, self.sampler, followers)
         vectors = self.network.items(items.ids)  # [U, D]
-        heads, repeat = self.network.read(items.history, real, vectors)
+        states, heads = self.network.read(items.history, real, vectors)  # [T, D]
         of_items = item_loss(
             self.network.queries(heads),
             items,
             self.network.item_vectors(items.ids, vectors),
             real,
-            None if repeat is None else Repeat(seen_items(history, real), repeat),
+            self.network.apart(states, seen_items(items.history, real), items.followers, counts),
         )
         categories = self.network.items.item_category[targets]
         return multi_task(of_items, heads.category_logits, categories, self.loss_weights)
@@ -80,8 +102,9 @@ class HierSRec(SequentialRecommender):
         table = None if item_vectors is None else item_vectors[:, : self.settings.hidden_size]
         last = torch.arange(len(history), device=history.device), length - 1
         # What is padding in all rows changes nothing, and costs as much as items do.
-        heads, repeat = self.network.read(history[:, : int(length.max())], last, table)
-        return Queries(self.network.queries(heads), history, repeat, tuple(heads.category_logits))
+        states, heads = self.network.read(history[:, : int(length.max())], last, table)
+        apart = self.network.apart(states, distinct(history), *self._look_up(history[last]))
+        return Queries(self.network.queries(heads), history, apart, tuple(heads.category_logits))
 
     def item_vectors(self) -> Tensor:
         """Augmented item vectors [N + 1, A]; row 0 is the PAD."""
@@ -95,12 +118,12 @@ class HierSRec(SequentialRecommender):
         """Score of each row's own item, [B]."""
         queries, item = self.encode(interaction), interaction[self.ITEM_ID]
         scores = (queries.vectors * self.network.item_vectors(item)).sum(-1)
-        if queries.repeat is None:
+        if queries.apart is None:
             return scores
-        return scores + queries.repeat * (queries.history == item.unsqueeze(1)).any(1)
+        return scores + (queries.apart.bonus * (queries.apart.ids == item.unsqueeze(1))).sum(1)
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Scores of all items, [B, N + 1]."""
         items = self.item_vectors()
         queries = self.encode(interaction, items)
-        return add_repeat(queries.vectors @ items.T, queries)
+        return add_apart(queries.vectors @ items.T, queries)

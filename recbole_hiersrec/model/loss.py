@@ -1,7 +1,7 @@
 """Training losses as pure functions.
 
 Axes: B rows, L history length, T targets, A augmented width, N items (ids 1..N, 0 is PAD), C categories, S negatives,
-U items that a step looks up.
+U items that a step looks up, K followers, E items scored apart.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recbole_hiersrec.queries import Apart, distinct
 from recbole_hiersrec.settings import HierSRecSettings
 
 
@@ -37,22 +38,19 @@ def seen_items(history: Tensor, real: Tensor) -> Tensor:
     """The distinct items that a session holds up to each target.
 
     Args:
-        history: item ids, padded with 0 on the right, [B, L].
+        history: item ids, or positions in a list of items where 0 is the PAD; padded on the right, [B, L].
         real: positions that have a target, [B, L].
 
     Returns:
-        Item ids [T, L]; 0 where an item stands further left already, or comes after the target's position.
+        [T, L]; 0 where an item stands further left already, or comes after the target's position.
     """
-    length = history.size(1)
-    earlier = torch.ones(length, length, dtype=torch.bool, device=history.device).tril(-1)
-    again = ((history.unsqueeze(2) == history.unsqueeze(1)) & earlier).any(2)  # [B, L]
     rows, positions = real.nonzero(as_tuple=True)
-    before = torch.arange(length, device=history.device) <= positions.unsqueeze(1)  # [T, L]
-    return history.masked_fill(again, 0)[rows].masked_fill(~before, 0)
+    after = torch.arange(history.size(1), device=history.device) > positions.unsqueeze(1)  # [T, L]
+    return distinct(history)[rows].masked_fill(after, 0)
 
 
 def full_softmax(
-    queries: Tensor, item_vectors: Tensor, targets: Tensor, repeat: Repeat | None = None
+    queries: Tensor, item_vectors: Tensor, targets: Tensor, apart: Apart | None = None
 ) -> Tensor:
     """Mean cross-entropy over all N items.
 
@@ -60,11 +58,11 @@ def full_softmax(
         queries: [T, A].
         item_vectors: [N + 1, A]; row 0 (PAD) takes no part.
         targets: item ids 1..N, [T].
-        repeat: what the items of the session get on top.
+        apart: items that get a bonus, ids [T, E].
     """
     logits = (queries @ item_vectors.T).float()
-    if repeat is not None:
-        logits = logits.scatter_add(1, repeat.seen, repeat.value.unsqueeze(1).expand(repeat.seen.shape))
+    if apart is not None:
+        logits = logits.scatter_add(1, apart.ids, apart.bonus)
     pad = torch.arange(logits.size(1), device=logits.device) == 0
     return F.cross_entropy(logits.masked_fill(pad, -torch.inf), targets)
 
@@ -114,26 +112,14 @@ def multi_task(
 
 
 @dataclass(frozen=True)
-class Repeat:
-    """The repeat term of T targets: ``value`` is added to the score of every item that ``seen`` names.
-
-    Attributes:
-        seen: item ids [T, L], see :func:`seen_items`.
-        value: r(h), [T].
-    """
-
-    seen: Tensor
-    value: Tensor
-
-
-@dataclass(frozen=True)
 class StepItems:
     """The items that one training step looks up, and where in that list each of its roles is filled.
 
     Attributes:
-        ids: [U]; each once when sampled, else 0..N.
+        ids: [U]; the PAD, then each item once when sampled, else 0..N.
         history: positions in ``ids`` of the session items, [B, L].
         targets: positions in ``ids``, [T].
+        followers: positions in ``ids`` of the items that followed each target's last item in training, [T, K].
         negatives: positions in ``ids``, [S]; None: all items are compared.
         expected: E[count] of each negative, [S].
     """
@@ -141,22 +127,47 @@ class StepItems:
     ids: Tensor
     history: Tensor
     targets: Tensor
+    followers: Tensor
     negatives: Tensor | None = None
     expected: Tensor | None = None
 
 
-def step_items(history: Tensor, targets: Tensor, n_items: int, sampler: NegativeSampler | None) -> StepItems:
-    """Gather the items of a step: those of the batch and the negatives, or the whole catalogue without a sampler."""
+def step_items(
+    history: Tensor,
+    targets: Tensor,
+    n_items: int,
+    sampler: NegativeSampler | None,
+    followers: Tensor | None = None,
+) -> StepItems:
+    """Gather the items of a step: those of the batch and the negatives, or the whole catalogue without a sampler.
+
+    Args:
+        history: item ids, [B, L].
+        targets: item ids, [T].
+        n_items: N.
+        sampler: None for the full softmax.
+        followers: item ids, 0 for none, [T, K].
+    """
+    if followers is None:
+        followers = targets.new_zeros(len(targets), 0)
     if sampler is None:
-        return StepItems(torch.arange(n_items + 1, device=history.device), history, targets)
+        return StepItems(torch.arange(n_items + 1, device=history.device), history, targets, followers)
     drawn, expected = sampler.sample(history.device)
-    ids, place = torch.unique(torch.cat([history.reshape(-1), targets, drawn]), return_inverse=True)
-    of_history, of_targets, of_negatives = place.split([history.numel(), len(targets), len(drawn)])
-    return StepItems(ids, of_history.view(history.shape), of_targets, of_negatives, expected)
+    roles = [history.new_zeros(1), history.reshape(-1), targets, followers.reshape(-1), drawn]
+    ids, place = torch.unique(torch.cat(roles), return_inverse=True)
+    _, of_history, of_targets, of_followers, of_negatives = place.split([len(role) for role in roles])
+    return StepItems(
+        ids,
+        of_history.view(history.shape),
+        of_targets,
+        of_followers.view(followers.shape),
+        of_negatives,
+        expected,
+    )
 
 
 def item_loss(
-    queries: Tensor, items: StepItems, vectors: Tensor, real: Tensor, repeat: Repeat | None = None
+    queries: Tensor, items: StepItems, vectors: Tensor, real: Tensor, apart: Apart | None = None
 ) -> Tensor:
     """Mean loss of the next item over T targets: over all items, or over the step's negatives.
 
@@ -165,36 +176,41 @@ def item_loss(
         items: what the step looked up.
         vectors: of ``items.ids``, [U, A].
         real: positions that have a target, [B, L].
-        repeat: what the items of the session get on top.
+        apart: items that get a bonus, as positions in ``items.ids``: the session's own items [T, L] or none, then
+            the followers [T, K].
     """
     if items.negatives is None or items.expected is None:
-        return full_softmax(queries, vectors, items.targets, repeat)
+        return full_softmax(queries, vectors, items.targets, apart)
     negative = (queries @ vectors[items.negatives].T).float()  # [T, S]
     positive = (queries * vectors[items.targets]).sum(-1).float()
-    excluded = items.negatives.unsqueeze(0) == items.targets.unsqueeze(1)
-    if repeat is None:
-        return sampled_softmax(positive, negative, excluded, items.expected)
-    target_ids = items.ids[items.targets].unsqueeze(1)
-    positive = positive + repeat.value * (repeat.seen == target_ids).any(1)
-    own = _own_scores(queries, vectors[items.history], real).float() + repeat.value.unsqueeze(1)  # [T, L]
-    own = own.masked_fill((repeat.seen == 0) | (repeat.seen == target_ids), -torch.inf)
-    excluded = excluded | _already_seen(items.history, items.negatives, real)
-    return sampled_softmax(positive, negative, excluded, items.expected, own)
+    target = items.targets.unsqueeze(1)
+    if apart is None:
+        return sampled_softmax(positive, negative, items.negatives == target, items.expected)
+    is_target = apart.ids == target
+    positive = positive + (apart.bonus * is_target).sum(1)
+    scores = _apart_scores(queries, items, vectors, real, apart) + apart.bonus
+    scores = scores.masked_fill((apart.ids == 0) | is_target, -torch.inf)
+    counted = _among(items.negatives, torch.cat([target, apart.ids], dim=1), len(items.ids))
+    return sampled_softmax(positive, negative, counted, items.expected, scores)
 
 
-def _own_scores(queries: Tensor, own: Tensor, real: Tensor) -> Tensor:
-    """Queries [T, A] times the vectors of their own session's items [B, L, A], as [T, L]."""
+def _apart_scores(queries: Tensor, items: StepItems, vectors: Tensor, real: Tensor, apart: Apart) -> Tensor:
+    """Inner products of each query with the items scored apart, [T, E]."""
+    followers = torch.einsum("ta,tka->tk", queries.float(), vectors[items.followers])
+    if apart.ids.size(1) == followers.size(1):
+        return followers
     padded = queries.new_zeros(*real.shape, queries.size(-1))  # [B, L, A]
     padded[real] = queries
-    return (padded @ own.to(queries.dtype).transpose(1, 2))[real]
+    own = vectors[items.history].to(queries.dtype)  # [B, L, A], once a session instead of once a target
+    return torch.cat([(padded @ own.transpose(1, 2))[real].float(), followers], dim=1)
 
 
-def _already_seen(history: Tensor, negatives: Tensor, real: Tensor) -> Tensor:
-    """Whether a negative stands in the session at or before each target's position, bool [T, S]."""
-    equal = history.unsqueeze(2) == negatives  # [B, L, S]
-    first = torch.where(equal.any(1), equal.int().argmax(1), history.size(1))  # [B, S]
-    rows, positions = real.nonzero(as_tuple=True)
-    return first[rows] <= positions.unsqueeze(1)
+def _among(negatives: Tensor, rows: Tensor, n_positions: int) -> Tensor:
+    """Whether each of the negatives [S] stands in each of ``rows`` [T, R] of positions, bool [T, S]."""
+    slot = rows.new_full((n_positions,), len(negatives))  # of a negative drawn twice: one of the two
+    slot[negatives] = torch.arange(len(negatives), device=rows.device)
+    marked = torch.zeros(len(rows), len(negatives) + 1, dtype=torch.bool, device=rows.device)
+    return marked.scatter_(1, slot[rows], True)[:, slot[negatives]]
 
 
 class NegativeSampler:

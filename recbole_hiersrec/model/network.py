@@ -16,6 +16,8 @@ from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.model.encoder import SessionEncoder
 from recbole_hiersrec.model.heads import HeadsOutput, HierarchicalHeads
 from recbole_hiersrec.model.items import ItemVectors
+from recbole_hiersrec.model.transitions import Transitions
+from recbole_hiersrec.queries import Apart, join_apart
 from recbole_hiersrec.settings import HierSRecSettings
 
 _ONE = 0.541324854612918  # softplus(_ONE) = 1
@@ -26,7 +28,8 @@ class HierSRecNetwork(nn.Module):
 
     The score is one inner product of :meth:`queries` with :meth:`item_vectors`, of width A = D (1 + M) + 1, so any
     maximum-inner-product index serves it exactly. With ``repeat_term`` the items that the session already holds
-    get r(h) on top, which learns whether this kind of session repeats items; few items, so they are scored apart.
+    get r(h) on top, which learns whether this kind of session repeats items; with ``transitions`` those that followed
+    its last item in training get theirs. Both are few items, so they are scored apart.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class HierSRecNetwork(nn.Module):
         *,
         category_encoder: SessionEncoder | None = None,
         repeat_term: bool = False,
+        transitions: Transitions | None = None,
         category_score: bool = True,
     ) -> None:
         super().__init__()
@@ -52,6 +56,7 @@ class HierSRecNetwork(nn.Module):
             torch.zeros(items.n_items + 1, 1), freeze=False, sparse=items.sparse
         )
         self.repeat = nn.Linear(heads.hidden_size, 1) if repeat_term else None
+        self.transitions = transitions
 
     def _initialise(self, std: float) -> None:
         for module in self.modules():
@@ -66,7 +71,7 @@ class HierSRecNetwork(nn.Module):
 
     def read(
         self, history: Tensor, where: Tensor | tuple[Tensor, Tensor], table: Tensor | None = None
-    ) -> tuple[HeadsOutput, Tensor | None]:
+    ) -> tuple[Tensor, HeadsOutput]:
         """Encode sessions and run the heads where it is asked for.
 
         Args:
@@ -75,13 +80,32 @@ class HierSRecNetwork(nn.Module):
             table: [U, D], vectors at hand; None: those of the items.
 
         Returns:
-            What the heads make of the states [T, D]; r(h) [T], what the session's own items get on top, or None.
+            States [T, D], and what the heads make of them.
         """
         inputs = self.items(history) if table is None else table[history]  # [B, L, D]
         states = self.encoder(inputs)[where]
         of_category = None if self.category_encoder is None else self.category_encoder(inputs)[where]
-        repeat = None if self.repeat is None else self.repeat(states).squeeze(-1).float()
-        return self.heads(states, of_category), repeat
+        return states, self.heads(states, of_category)
+
+    def apart(self, states: Tensor, seen: Tensor, followers: Tensor, counts: Tensor) -> Apart | None:
+        """Items that get a bonus: the session's own r(h), and what followed its last item.
+
+        Args:
+            states: [T, D].
+            seen: distinct items of each session, 0-padded, [T, L].
+            followers: items that followed the last one, 0-padded, [T, K].
+            counts: how often, [T, K].
+
+        Returns:
+            The session's own items (if there is a repeat term), then the followers; None if there is neither.
+        """
+        known = None
+        if self.transitions is not None:
+            known = Apart(followers, self.transitions.bonus(states, followers, counts))
+        if self.repeat is None:
+            return known
+        own = Apart(seen, self.repeat(states).float() * (seen > 0))
+        return own if known is None else join_apart(own, known)
 
     def queries(self, heads: HeadsOutput) -> Tensor:
         """Augmented queries [..., A] = [z; w_1 q_1; ...; w_M q_M; 1]."""
@@ -111,7 +135,12 @@ class HierSRecNetwork(nn.Module):
 
 
 def build_network(
-    catalogue: Catalogue, settings: HierSRecSettings, max_length: int, sparse: bool = False
+    catalogue: Catalogue,
+    settings: HierSRecSettings,
+    max_length: int,
+    *,
+    sparse: bool = False,
+    transitions: Transitions | None = None,
 ) -> HierSRecNetwork:
     """Put a network together for the items of ``catalogue``.
 
@@ -120,6 +149,7 @@ def build_network(
         settings: of the model.
         max_length: longest session L.
         sparse: see :class:`ItemVectors`.
+        transitions: what followed each item in training; None: no bonus for it.
 
     Raises:
         InputError: the settings leave items without a vector.
@@ -157,6 +187,7 @@ def build_network(
         settings.initializer_range,
         category_encoder=_encoder(settings, max_length) if separate else None,
         repeat_term=settings.repeat_term,
+        transitions=transitions,
         category_score=settings.category_score,
     )
 

@@ -32,6 +32,7 @@ def draw_all(lines: Sequence[Entry], colours: Colours, title: str) -> dict[str, 
     for stem, rows, draw in (
         ("accuracy", _accuracy_rows(lines), _draw_accuracy),
         ("candidates", _candidate_rows(lines), _draw_candidates),
+        ("scanned", _scanned_rows(lines), _draw_scanned),
         ("latency", _latency_rows(lines), _draw_latency),
         ("learning", _learning_rows(lines), _draw_learning),
     ):
@@ -104,7 +105,13 @@ def _draw_accuracy(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: st
 
 def _candidate_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
     return [
-        {"model": line.label, "rule": rule, "percent": 100 * fraction, "kept": 100 * share}
+        {
+            "model": line.label,
+            "rule": rule,
+            "percent": 100 * fraction,
+            "kept": 100 * share,
+            "scanned": _scanned(record, rule, fraction),
+        }
         for line in lines
         for record in line.records
         for rule, fraction in candidate_keys(record)
@@ -112,28 +119,68 @@ def _candidate_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
     ]
 
 
-def _draw_candidates(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: str) -> None:
-    import seaborn as sns
+def _scanned_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Seeds of a model joined: each has a slightly different scanned fraction, and is no point of its own."""
+    points: dict[tuple[str, str, float], list[dict[str, Any]]] = {}
+    for row in _candidate_rows(lines):
+        if row["scanned"] is not None:
+            points.setdefault((row["model"], row["rule"], row["percent"]), []).append(row)
+    return [
+        {"model": model, "rule": rule}
+        | {key: sum(row[key] for row in rows) / len(rows) for key in ("scanned", "kept")}
+        for (model, rule, _), rows in points.items()
+    ]
 
-    markers = dict(zip(sorted(frame["rule"].unique()), MARKERS, strict=False))
-    sns.lineplot(
-        frame,
-        x="percent",
-        y="kept",
-        hue="model",
-        style="rule",
-        palette=colours,
-        markers=markers,
-        errorbar="sd" if frame.duplicated(["model", "rule", "percent"]).any() else None,
-        ax=axes,
-    )
-    axes.axhline(100, color="0.4", linestyle="--", linewidth=1)
+
+def _scanned(record: Mapping[str, Any], rule: str, fraction: float) -> float | None:
+    """Percent of all items that were compared or scored."""
+    found = accuracy_value(record, "ScannedFraction", None, fraction, rule)
+    return None if found is None else 100 * found
+
+
+def _draw_candidates(axes: Axes, frame: pd.DataFrame, _: Colours, metric: str) -> None:
+    several = frame.duplicated(["model", "rule", "percent"]).any()
+    _draw_kept(axes, frame, "percent", "sd" if several else None, metric)
     ticks = sorted(frame["percent"].unique())
-    axes.set_xscale("log")
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
-    axes.set(xlabel="items scored, at most (% of all items)", ylabel=f"{metric} kept (% of all-item value)")
-    _name_legend(axes)
+    axes.set(xlabel="items scored, at most (% of all items)")
+
+
+def _draw_scanned(axes: Axes, frame: pd.DataFrame, _: Colours, metric: str) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    _draw_kept(axes, frame, "scanned", None, metric)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 4, 6)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set(xlabel="vectors compared and items scored (% of all items)")
+
+
+def _draw_kept(axes: Axes, frame: pd.DataFrame, x: str, errorbar: str | None, metric: str) -> None:
+    """One line a rule and model: a rule has one colour and one marker, a model one dash."""
+    import seaborn as sns
+
+    rules = sorted(frame["rule"].unique())
+    models = list(dict.fromkeys(frame["model"]))
+    dashes = ["", (4, 1.5), (1, 1), (3, 1, 1, 1), (5, 1, 1, 1, 1, 1)]
+    for number, model in enumerate(models):
+        for rule, colour, marker in zip(
+            rules, sns.color_palette("colorblind", len(rules)), MARKERS, strict=False
+        ):
+            line = frame[(frame["model"] == model) & (frame["rule"] == rule)]
+            if len(line):
+                sns.lineplot(
+                    line, x=x, y="kept", color=colour, marker=marker, errorbar=errorbar, ax=axes,
+                    label=f"{rule}, {model}" if len(models) > 1 else rule,
+                    dashes=False, linestyle=(0, dashes[number % len(dashes)] or ()),
+                )  # fmt: skip
+    axes.axhline(100, color="0.4", linestyle="--", linewidth=1)
+    axes.set_xscale("log")
+    axes.set(ylabel=f"{metric} kept (% of all-item value)")
+    if len(models) == 1:
+        axes.set_title(models[0], loc="left", fontsize="small")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", title=None)
 
 
 def _latency_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:

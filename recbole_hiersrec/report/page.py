@@ -18,6 +18,7 @@ from recbole_hiersrec.report.frame import Record, accuracy_frame, table_groups, 
 CAPTIONS = {
     "accuracy": "Accuracy, all items ranked.",
     "candidates": "Accuracy kept when only a fraction of the items is scored.",
+    "scanned": "The same against all the work: vectors compared to find the candidates, and items scored.",
     "latency": "Accuracy against the latency of one query: all items beside candidates at each item fraction.",
     "learning": "Validation accuracy against training time.",
 }

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from recbole_hiersrec.queries import Queries
-from recbole_hiersrec.retrieval.own import repeated_items, without
+from recbole_hiersrec.retrieval.own import lifted_items, without
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Candidates:
 class CandidateRule(ABC):
     """Chooses which items are scored for a query. Built once, then only read.
 
-    Where a query's repeat term is above 0, the session's own items come first (they are known without any
-    search), and the rule gets what they leave of that row's budget.
+    Items with a bonus above 0 (:class:`~recbole_hiersrec.queries.Apart`) come first: they are known without any
+    search. The rule gets what they leave of that row's budget.
     """
 
     name: str
@@ -45,7 +45,7 @@ class CandidateRule(ABC):
             queries: B queries; rules that read nothing but the history take empty ``vectors`` [B, 0], too.
             budget: items that may be scored for one query, at least 1.
         """
-        own = repeated_items(queries, budget)
+        own = lifted_items(queries, budget)
         left = budget - (own != 0).sum(axis=1)
         chosen, compared = self._choose(queries, left, own)
         ids = np.concatenate([own, without(chosen, own)], axis=1)

@@ -23,7 +23,7 @@ from recbole_hiersrec.retrieval.base import CandidateRule
 from recbole_hiersrec.retrieval.coarse import FlatOrder, ListOrder
 from recbole_hiersrec.retrieval.greedy import Groups
 from recbole_hiersrec.retrieval.lists import Lists
-from recbole_hiersrec.retrieval.own import merge, repeated_items
+from recbole_hiersrec.retrieval.own import lifted_items, merge
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Selection:
     Attributes:
         lists: int64 [B, P], list numbers best first, -1 where a row has fewer than P.
         compared: int64 [B], centroids compared to find them.
-        own: int64 [B, P'], items of the session itself that are scored apart, 0-padded.
+        own: int64 [B, P'], items with a bonus above 0, which are scored apart, 0-padded.
     """
 
     lists: np.ndarray
@@ -80,14 +80,14 @@ class Cells(CandidateRule):
     def select(self, queries: Queries, budget: int) -> Selection:
         """Choose lists that hold at most ``budget`` items together, greedily, best list first.
 
-        Items of the session with a repeat term above 0 take their part of the budget first. Equal list scores:
-        the lower list number first.
+        Items with a bonus above 0 take their part of the budget first. Equal list scores: the lower list number
+        first.
 
         Args:
             queries: B queries.
             budget: items a query, at least 1. Smaller than every list: no list is chosen.
         """
-        own = repeated_items(queries, budget)
+        own = lifted_items(queries, budget)
         lists, compared = self._select(queries, budget - (own != 0).sum(axis=1), own)
         return Selection(lists, compared, own)
 
@@ -103,9 +103,9 @@ class Cells(CandidateRule):
             ids int64 [B, k], best first, 0 where the selection holds fewer than k; scores float32 [B, k], -inf
             there.
         """
-        if queries.repeat is None:
+        if queries.apart is None:
             return self._search(queries, selected.lists, k)
-        found = self._search(queries, selected.lists, k + queries.history.shape[1])
+        found = self._search(queries, selected.lists, k + queries.apart.ids.shape[1])
         return merge(found, selected.own, queries, self.vectors, k)
 
     def search(self, queries: Queries, k: int, budget: int) -> tuple[np.ndarray, np.ndarray]:

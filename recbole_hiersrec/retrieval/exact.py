@@ -22,7 +22,7 @@ from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.queries import Queries
 from recbole_hiersrec.retrieval.greedy import descending
 from recbole_hiersrec.retrieval.lists import Lists
-from recbole_hiersrec.retrieval.own import best, distinct_latest_first, in_rows, merge
+from recbole_hiersrec.retrieval.own import apart_of, best, in_rows, merge
 
 _SLACK = 1e-5  # of |q| max |a|: float32 rounds products, and bounds, by less
 _FIRST = 4  # lists of the first turn, at least; every further turn takes as many again as there were so far
@@ -76,7 +76,7 @@ class ExactSearch:
     def search(self, queries: Queries, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Find the k best items of all.
 
-        Where there is a repeat term, the session's items are scored apart; the lists need to yield the k best others.
+        Items with a bonus are scored apart, whatever its sign; the lists need to yield the k best others.
 
         Args:
             queries: B queries.
@@ -92,9 +92,7 @@ class ExactSearch:
         if not 1 <= k <= n_items:
             raise InputError(f"k: received {k}, allowed: 1 to {n_items}")
         vectors = np.ascontiguousarray(queries.vectors.detach().cpu().numpy(), dtype=np.float32)
-        own = np.zeros((len(vectors), 0), np.int64)
-        if queries.repeat is not None:
-            own = distinct_latest_first(queries.history.detach().cpu().numpy())
+        own, _ = apart_of(queries)
         bounds = self.bounds(vectors)
         slack = _SLACK * np.linalg.norm(vectors, axis=1) * float(self._norm.max())
         order = descending((bounds + slack[:, None]).astype(np.float32))

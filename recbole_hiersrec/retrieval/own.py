@@ -1,6 +1,6 @@
-"""The items of the session itself: found by looking, not by an index, and each once.
+"""Items that are scored apart from an index, such as those of the session itself: found by looking, each once.
 
-Axes: B sessions, L history length, P entries of the longest row.
+Axes: B sessions, L history length, E items scored apart, P entries of the longest row.
 """
 
 from __future__ import annotations
@@ -32,17 +32,38 @@ def distinct_latest_first(history: np.ndarray) -> np.ndarray:
     return left_aligned(latest[keep], keep.sum(axis=1), fill=0)
 
 
-def repeated_items(queries: Queries, budget: int) -> np.ndarray:
-    """Items of the sessions that the repeat term lifts, at most ``budget`` a row: int64 [B, P], 0-padded.
+def lifted_items(queries: Queries, budget: int) -> np.ndarray:
+    """Items scored apart whose bonus is above 0, at most ``budget`` a row: int64 [B, P], 0-padded.
 
-    Rows whose term is 0 or below have none: there nothing speaks for the session's items.
+    The largest bonus first; of equal ones the item that stands further right, which in sessions is the later one.
     """
-    history = queries.history.detach().cpu().numpy()
-    if queries.repeat is None:
-        return np.zeros((len(history), 0), np.int64)
-    lifted = queries.repeat.detach().cpu().numpy() > 0
-    own = distinct_latest_first(np.where(lifted[:, None], history, 0))
-    return own[:, :budget]
+    ids, bonus = (values[:, ::-1] for values in apart_of(queries))
+    order = np.argsort(-np.where(ids > 0, bonus, 0), axis=1, kind="stable")
+    lifted = np.where((ids > 0) & (bonus > 0), ids, 0)
+    longest = int((lifted > 0).sum(axis=1).max(initial=0))
+    return np.take_along_axis(lifted, order, axis=1)[:, : min(budget, longest)]
+
+
+def apart_of(queries: Queries) -> tuple[np.ndarray, np.ndarray]:
+    """Items scored apart int64 [B, E] and their bonus float32 [B, E]; E = 0 where there are none."""
+    if queries.apart is None:
+        return np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0), np.float32)
+    return queries.apart.ids.detach().cpu().numpy(), queries.apart.bonus.detach().float().cpu().numpy()
+
+
+def bonus_of(ids: np.ndarray, queries: Queries) -> np.ndarray:
+    """Bonus float32 [B, P] of the items ``ids`` [B, P]; 0 for those that are not scored apart, and for PAD."""
+    apart, bonus = apart_of(queries)
+    if apart.shape[1] == 0 or ids.shape[1] == 0:
+        return np.zeros(ids.shape, np.float32)
+    row = np.arange(len(ids))[:, None] * (int(max(ids.max(initial=0), apart.max(initial=0))) + 1)
+    real = apart > 0
+    keys, values = (apart + row)[real], bonus[real]
+    if len(keys) == 0:
+        return np.zeros(ids.shape, np.float32)
+    order = np.argsort(keys)
+    place = np.minimum(np.searchsorted(keys[order], ids + row), len(keys) - 1)
+    return np.where((keys[order][place] == ids + row) & (ids > 0), values[order][place], np.float32(0))
 
 
 def without(ids: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -62,26 +83,23 @@ def in_rows(ids: np.ndarray, own: np.ndarray) -> np.ndarray:
 def merge(
     found: tuple[np.ndarray, np.ndarray], own: np.ndarray, queries: Queries, item_vectors: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k best of what an index found, which knows no repeat term, and of the items that are scored apart.
+    """The k best of what an index found, which knows no bonus, and of items that are scored apart from it.
 
     Args:
-        found: ids int64 [B, P] (0 where there is none) and their inner products float32 [B, P]. Where items of the
-            session are among them, P must leave room for k others.
-        own: int64 [B, P'], items of the session that are scored apart, 0-padded.
-        queries: with a repeat term.
+        found: ids int64 [B, P] (0 where there is none) and their inner products float32 [B, P]. Where items with a
+            bonus are among them, P must leave room for k others.
+        own: int64 [B, P'], items that are scored here, 0-padded.
+        queries: with the bonuses.
         item_vectors: float32 [N+1, A].
         k: items a row.
 
     Returns:
         ids int64 [B, k], best first, 0 where there are fewer; scores float32 [B, k], -inf there.
     """
-    assert queries.repeat is not None
-    repeat = queries.repeat.detach().cpu().numpy()[:, None]
     vectors = queries.vectors.detach().cpu().numpy()
     ids = np.concatenate([own, without(found[0], own)], axis=1)
     own_scores = np.einsum("ba,bpa->bp", vectors, item_vectors[own]).astype(np.float32)
-    scores = np.concatenate([own_scores, found[1]], axis=1)
-    scores = scores + np.where(in_rows(ids, queries.history.detach().cpu().numpy()), repeat, np.float32(0))
+    scores = np.concatenate([own_scores, found[1]], axis=1) + bonus_of(ids, queries)
     scores[ids == 0] = -np.inf
     return best(ids, scores, k)
 
