@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from recbole_hiersrec.errors import InputError
+
 
 @dataclass(frozen=True)
 class Apart:
@@ -42,6 +44,28 @@ class Queries:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+
+def check_sessions(history: Tensor, length: Tensor, n_items: int, max_length: int) -> int:
+    """Longest of the sessions that a scorer was given; an error where one of them cannot be.
+
+    Args:
+        history: item ids, [B, L].
+        length: number of items of each session, [B].
+        n_items: N.
+        max_length: most items that the scorer reads.
+
+    Raises:
+        InputError: an item id is not of 0..N, or a length not of 1..min(L, ``max_length``).
+    """
+    low, high, shortest, longest = torch.stack([*history.aminmax(), *length.aminmax()]).tolist()
+    if low < 0 or high > n_items:
+        raise InputError(f"session: received item id {low if low < 0 else high}, allowed 0..{n_items}")
+    most = min(history.size(1), max_length)
+    if shortest < 1 or longest > most:
+        received = shortest if shortest < 1 else longest
+        raise InputError(f"length of a session: received {received}, allowed 1..{most}")
+    return int(longest)
 
 
 def add_apart(scores: Tensor, queries: Queries) -> Tensor:

@@ -94,7 +94,7 @@ class HierSRecTrainer(Trainer):
             (best validation value, RecBole's validation metrics of the best epoch); (-1, None) without validation.
 
         Raises:
-            ValueError: the training loss became NaN.
+            ValueError: the training loss became NaN or infinite.
         """
         self.dataset = train_data._dataset
         self.eval_collector.data_collect(train_data)
@@ -161,6 +161,14 @@ class HierSRecTrainer(Trainer):
         lower = self.precision == torch.bfloat16 and way_of(self.model) == "every position"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=lower):
             return self.model.calculate_loss(interaction)
+
+    def _check_nan(self, loss: torch.Tensor) -> None:
+        """End training where the loss is no finite number; RecBole's step calls this before it learns from it."""
+        if not torch.isfinite(loss):
+            raise ValueError(
+                f"training loss is {loss.item()} in epoch {self.report.epochs + 1}, step "
+                f"{self.report.steps + 1}; allowed: finite numbers (a lower learning_rate may help)"
+            )
 
     def _validated(
         self,

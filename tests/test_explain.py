@@ -43,7 +43,7 @@ class Model:
 
     def encode(self, history: torch.Tensor, item_vectors: torch.Tensor | None = None) -> Queries:
         last = torch.arange(len(history)), (history > 0).sum(1) - 1
-        heads, _ = self.network.read(history, last)
+        _, heads = self.network.read(history, last)
         apart = None
         if self.apart:
             ids = distinct(history)
@@ -132,7 +132,7 @@ def test_a_level_has_the_term_of_the_score_and_the_embedding() -> None:
     model = Model()
     net = model.network
     with torch.no_grad():
-        heads, _ = net.read(HISTORY, (torch.arange(4), (HISTORY > 0).sum(1) - 1))
+        _, heads = net.read(HISTORY, (torch.arange(4), (HISTORY > 0).sum(1) - 1))
         found = Explainer(model).contributions(model.encode(HISTORY), EVERY)
         for level, name in enumerate("abc"):
             c = net.items.item_category[1:, level]

@@ -43,7 +43,7 @@ class LengthBuckets:
 
     def __len__(self) -> int:
         """Steps of an epoch, up to rounding at the borders of the pools."""
-        return math.ceil(len(self._lengths) / self._rows)
+        return max(1, round(len(self._lengths) / self._rows))
 
     def __iter__(self) -> Iterator[Interaction]:
         history, length, target = (self._dataset.inter_feat[field] for field in self._fields)
@@ -63,13 +63,12 @@ def buckets(lengths: IntArray, rows: int, random: np.random.Generator) -> list[N
         random: draws the order.
     """
     budget = rows * float(lengths.mean())
-    shuffled = random.permutation(len(lengths))
+    pools = np.array_split(random.permutation(len(lengths)), math.ceil(len(lengths) / (POOL * rows)))
     batches: list[NDArray[np.intp]] = []
-    for start in range(0, len(shuffled), POOL * rows):
-        pool = shuffled[start : start + POOL * rows]
+    for pool in pools:
         pool = pool[np.argsort(lengths[pool], kind="stable")]
-        step = (
-            np.cumsum(lengths[pool]) - 1
-        ) // budget  # number of the batch that a row's last target falls into
+        ends = np.cumsum(lengths[pool])
+        steps = max(1, round(ends[-1] / budget))  # no remainder, which would always be of the longest rows
+        step = (ends - 1) * steps // ends[-1]  # of each row's last target
         batches += np.split(pool, np.flatnonzero(np.diff(step)) + 1)
     return [batches[number] for number in random.permutation(len(batches))]

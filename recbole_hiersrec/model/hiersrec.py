@@ -21,7 +21,7 @@ from recbole_hiersrec.model.loss import (
 )
 from recbole_hiersrec.model.network import build_network
 from recbole_hiersrec.model.transitions import Transitions, count_transitions
-from recbole_hiersrec.queries import Queries, add_apart, distinct
+from recbole_hiersrec.queries import Queries, add_apart, check_sessions, distinct
 from recbole_hiersrec.settings import hiersrec_settings
 
 
@@ -97,12 +97,16 @@ class HierSRec(SequentialRecommender):
             interaction: sessions.
             item_vectors: what :meth:`item_vectors` gave, if it is at hand: its first D columns are the vectors of
                 the session's items, which then need not be computed again.
+
+        Raises:
+            InputError: an item id or a length is out of range.
         """
         history, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        longest = check_sessions(history, length, self.n_items - 1, self.max_seq_length)
         table = None if item_vectors is None else item_vectors[:, : self.settings.hidden_size]
         last = torch.arange(len(history), device=history.device), length - 1
         # What is padding in all rows changes nothing, and costs as much as items do.
-        states, heads = self.network.read(history[:, : int(length.max())], last, table)
+        states, heads = self.network.read(history[:, :longest], last, table)
         apart = self.network.apart(states, distinct(history), *self._look_up(history[last]))
         return Queries(self.network.queries(heads), history, apart, tuple(heads.category_logits))
 
