@@ -22,6 +22,7 @@ EXTRA_KEYS = frozenset(
         "max_seconds",
         "catalogue_items",
         "history",
+        "precision",
         "prepared_split",
     }
 )

@@ -126,6 +126,11 @@ class TrainingSettings(Settings):
     eval_step: PositiveInt | None = Field(None, description="Epochs between validations.")
     learner: Literal["adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"] | None = None
     valid_metric: Annotated[str, Field(pattern=VALID_METRIC)] | None = None
+    weight_average: Probability | None = Field(
+        None,
+        description="Decay of a moving average of the weights, which is validated and kept in their place; models "
+        "that learn at every position only. 0: none.",
+    )
     precision: Literal["auto", "float32", "bfloat16"] | None = Field(
         None,
         description="Matrix products of training at every position; auto: bfloat16 where the processor has it.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from recbole.utils import get_model, init_seed
 from tqdm import tqdm
 
 from recbole_hiersrec import checkpoint, compat
+from recbole_hiersrec.averaging import WeightAverage
 from recbole_hiersrec.data.batches import LengthBuckets
 from recbole_hiersrec.errors import CheckpointError, InputError
 from recbole_hiersrec.evaluation.metrics import METRICS
@@ -68,6 +70,7 @@ class HierSRecTrainer(Trainer):
         self.max_seconds = config["max_seconds"] or math.inf
         self.report = TrainingReport(valid_metric=config["valid_metric"])
         self.precision = precision_of(config["precision"] or "auto", self.device)
+        self.average: WeightAverage | None = None
         self._began = 0.0
         self._best_state: dict[str, torch.Tensor] = {}
 
@@ -105,6 +108,8 @@ class HierSRecTrainer(Trainer):
             self.report.stopped_by = "counted"
         else:
             self._epochs(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+        if self.average is not None and valid_data is None:
+            self.average.keep()
         if self._best_state:
             self.model.load_state_dict(self._best_state)
         elif saved:
@@ -133,6 +138,8 @@ class HierSRecTrainer(Trainer):
             train_data = LengthBuckets(
                 train_data._dataset, self.config["train_batch_size"], self.config["seed"]
             )
+            if self.config["weight_average"]:
+                self.average = WeightAverage(self.model, self.config["weight_average"])
         total = min(self.epochs * len(train_data), self.max_steps)
         with tqdm(total=total, disable=not show_progress, dynamic_ncols=True, bar_format=BAR) as bar:
             while not report.stopped_by:
@@ -143,7 +150,8 @@ class HierSRecTrainer(Trainer):
                 summed = sum(losses) if isinstance(losses, tuple) else losses
                 loss = None if summed is None else summed / batches.taken  # None: the clock allowed no batch
                 if valid_data is not None and (report.epochs % self.eval_step == 0 or self._limit()):
-                    self._validated(valid_data, loss, verbose, saved, callback_fn)
+                    with self.average.applied() if self.average else nullcontext():
+                        self._validated(valid_data, loss, verbose, saved, callback_fn)
                 bar.set_postfix_str(self._progress(loss))
                 # What the clock cut short is never a result, whatever the validation after it says.
                 report.stopped_by = (
@@ -282,6 +290,8 @@ class _LimitedBatches:
             yield batch
             self.taken += 1
             self.trainer.report.steps += 1
+            if self.trainer.average is not None:
+                self.trainer.average.update()
             self.bar.update(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -61,7 +62,7 @@ def test_lengths_of_a_batch_are_alike() -> None:
     lengths = np.random.default_rng(1).integers(1, 50, 300).tolist()
     spans = sorted((min(lengths[r] for r in b), max(lengths[r] for r in b)) for b in drawn(lengths, 20))
     assert len(spans) == 15
-    assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
 
 
 def test_batches_come_in_random_order_of_length() -> None:

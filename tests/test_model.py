@@ -1,4 +1,4 @@
-"""HierSRec: the identity of its score, its losses, and that every setting changes something."""
+"""HierSRec: the identity of its score, and that every setting changes something."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from recbole_hiersrec.data.catalogue import Catalogue
 from recbole_hiersrec.data.taxonomy import Taxonomy
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.scorer import Cases, Scorer, score
-from recbole_hiersrec.model.loss import NegativeSampler, full_softmax, multi_task, sampled_softmax
 from recbole_hiersrec.model.network import HierSRecNetwork, build_network
 from recbole_hiersrec.queries import Queries
 from recbole_hiersrec.settings import HierSRecSettings
@@ -26,6 +25,7 @@ register()
 
 from recbole.config import Config  # noqa: E402
 from recbole.data import create_dataset, data_preparation  # noqa: E402
+from recbole.data.interaction import Interaction  # noqa: E402
 from recbole.utils import get_model, init_seed  # noqa: E402
 
 N_ITEMS = 30
@@ -94,7 +94,9 @@ def test_the_score_is_the_sum_of_its_terms(feedback: str) -> None:
         weights = F.softplus(net.level_weight)
         for row in range(4):
             for item in range(1, N_ITEMS + 1):
-                expected = heads.item_query[row] @ net.items(torch.tensor([item]))[0] + net.item_bias.weight[item, 0]
+                expected = (
+                    heads.item_query[row] @ net.items(torch.tensor([item]))[0] + net.item_bias.weight[item, 0]
+                )
                 for level in range(3):
                     category = net.items.item_category[item, level]
                     expected += weights[level] * (
@@ -158,52 +160,6 @@ def test_hard_feedback_is_the_embedding_of_the_likeliest_category() -> None:
         logits = torch.tensor([[0.1, 3.0], [2.0, 1.0]])
         table = net.heads.category[0].weight
         assert torch.equal(net.heads._prediction(logits, table), table[torch.tensor([1, 0])])
-
-
-def test_full_softmax_by_hand() -> None:
-    """Two items with scores 0 and log 3: the second has probability 3/4."""
-    items = torch.tensor([[99.0], [0.0], [1.0]])
-    queries = torch.tensor([[np.log(3.0)]])
-    loss = full_softmax(queries.float(), items, torch.tensor([2]))
-    assert loss.item() == pytest.approx(-np.log(3 / 4))
-
-
-def test_sampled_softmax_tends_to_the_full_one() -> None:
-    generator = torch.Generator().manual_seed(5)
-    items = torch.randn(21, 6, generator=generator)
-    queries, targets = (
-        torch.randn(40, 6, generator=generator),
-        torch.randint(1, 21, (40,), generator=generator),
-    )
-    counts = torch.arange(21) ** 2
-    exact = full_softmax(queries, items, targets)
-    torch.manual_seed(1)
-    for power in (0.0, 0.5, 1.0):
-        ids, expected = NegativeSampler(counts, power, 200_000).sample(torch.device("cpu"))
-        positive = (queries * items[targets]).sum(-1)
-        loss = sampled_softmax(positive, queries @ items[ids].T, ids == targets.unsqueeze(1), expected)
-        assert loss.item() == pytest.approx(exact.item(), abs=0.02)
-
-
-def test_sampled_softmax_leaves_out_the_target_among_the_negatives() -> None:
-    positive, negative = torch.tensor([1.0]), torch.tensor([[5.0, 0.0]])
-    loss = sampled_softmax(positive, negative, torch.tensor([[True, False]]), torch.tensor([1.0, 2.0]))
-    assert loss.item() == pytest.approx(-np.log(np.e / (np.e + 0.5)))
-
-
-def test_sampler_draws_by_count_to_the_power() -> None:
-    torch.manual_seed(0)
-    counts = torch.tensor([0, 1, 4, 0])  # the last one counts as seen once
-    ids, expected = NegativeSampler(counts, 0.5, 40_000).sample(torch.device("cpu"))
-    shares = torch.bincount(ids, minlength=4) / 40_000
-    assert shares.tolist() == pytest.approx([0, 0.25, 0.5, 0.25], abs=0.01)
-    assert set(expected.tolist()) == {10_000.0, 20_000.0}
-
-
-def test_multi_task_weighs_each_level() -> None:
-    logits = [torch.tensor([[0.0, np.log(3.0)]]), torch.zeros(1, 4)]
-    loss = multi_task(torch.tensor(2.0), logits, torch.tensor([[1, 2]]), (0.5, 2.0))
-    assert loss.item() == pytest.approx(2 - 0.5 * np.log(3 / 4) + 2 * np.log(4))
 
 
 # --- as a model of RecBole -----------------------------------------------------------------------------------
@@ -321,6 +277,54 @@ def test_queries_do_not_depend_on_whether_item_vectors_are_at_hand(shop: Path) -
         assert torch.allclose(
             model.encode(batch, model.item_vectors()).vectors, model.encode(batch).vectors, atol=1e-6
         )
+
+
+@pytest.mark.parametrize("method", ["encode", "predict", "full_sort_predict", "category_logits"])
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("item_id_list", -1, r"^session: received item id -1, allowed 0\.\.10$"),
+        ("item_id_list", 11, r"^session: received item id 11, allowed 0\.\.10$"),
+        ("item_length", 0, r"^length of a session: received 0, allowed 1\.\.5$"),
+        ("item_length", -2, r"^length of a session: received -2, allowed 1\.\.5$"),
+        ("item_length", 6, r"^length of a session: received 6, allowed 1\.\.5$"),
+    ],
+)
+def test_sessions_out_of_range_are_refused(
+    shop: Path, method: str, field: str, value: int, message: str
+) -> None:
+    """One such session in a batch, in the last place; with -1 for an item another one would be read."""
+    model, batch = build(shop)
+    rows = batch[:3]
+    rows[field][2:] = value
+    with pytest.raises(InputError, match=message):
+        getattr(model.eval(), method)(rows)
+
+
+def test_sessions_at_the_borders_are_not_refused(shop: Path) -> None:
+    model, batch = build(shop)
+    rows = batch[:2]
+    rows["item_id_list"][:] = torch.tensor([[10, 1, 10, 10, 10], [10, 0, 0, 0, 0]])
+    rows["item_length"][:] = torch.tensor([5, 1])
+    with torch.no_grad():
+        assert torch.isfinite(model.eval().full_sort_predict(rows)).all()
+
+
+@pytest.mark.parametrize("width", [4, 9])
+def test_a_session_is_at_most_what_the_history_holds_and_the_model_reads(shop: Path, width: int) -> None:
+    """Of 9 columns the model reads 5: a longer session has to be cut by the one who asks."""
+    model, _ = build(shop)
+    rows = Interaction(
+        {
+            "item_id_list": torch.ones(1, width, dtype=torch.long),
+            "item_length": torch.tensor([min(width, 5) + 1]),
+        }
+    )
+    with pytest.raises(InputError, match=rf"received {min(width, 5) + 1}, allowed 1\.\.{min(width, 5)}$"):
+        model.eval().full_sort_predict(rows)
+    rows["item_length"][:] = min(width, 5)
+    with torch.no_grad():
+        assert torch.isfinite(model.full_sort_predict(rows)).all()
 
 
 def test_loss_weights_must_match_the_levels(shop: Path) -> None:

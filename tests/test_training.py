@@ -22,7 +22,7 @@ from recbole.data import create_dataset, data_preparation  # noqa: E402
 from recbole.utils import get_model, init_seed  # noqa: E402
 
 from recbole_hiersrec import checkpoint  # noqa: E402
-from recbole_hiersrec.training import HierSRecTrainer, load_data_and_model  # noqa: E402
+from recbole_hiersrec.training import HierSRecTrainer, load_data_and_model, precision_of  # noqa: E402
 
 FIELDS = {"category_fields": ["department", "class"], "title_field": "title"}
 
@@ -192,6 +192,103 @@ def test_training_does_not_go_on_from_a_checkpoint(shop: Path, tmp_path: Path) -
     made, _, _ = trainer(shop, tmp_path)
     with pytest.raises(InputError, match="no optimiser state"):
         made.resume_checkpoint("somewhere")
+
+
+# --- precision -----------------------------------------------------------------------------------------------
+
+
+CPU = torch.device("cpu")
+
+
+def test_precision_by_name() -> None:
+    assert precision_of("float32", CPU) == torch.float32
+    assert precision_of("bfloat16", CPU) == torch.bfloat16
+
+
+@pytest.mark.parametrize("able", ["_is_avx512_bf16_supported", "_is_amx_tile_supported", ""])
+def test_auto_is_bfloat16_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch, able: str) -> None:
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda name=name: name == able)
+    assert precision_of("auto", CPU) == (torch.bfloat16 if able else torch.float32)
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_auto_asks_the_device_that_trains(monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: able)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: not able)
+    assert precision_of("auto", torch.device("cuda")) == (torch.bfloat16 if able else torch.float32)
+
+
+@pytest.mark.parametrize("name", ["float16", "bf16", 16])
+def test_another_precision_is_refused(shop: Path, tmp_path: Path, name: object) -> None:
+    message = f"^precision: received {name!r}, allowed: auto, float32, bfloat16$"
+    with pytest.raises(InputError, match=message):
+        trainer(shop, tmp_path, precision=name)
+
+
+def trained(shop: Path, tmp_path: Path, **settings: Any) -> HierSRecTrainer:
+    made, train, valid = trainer(shop, tmp_path, epochs=15, learning_rate=0.02, **settings)
+    made.fit(train, valid, saved=False)
+    return made
+
+
+@pytest.mark.parametrize("loss", ["full", "sampled"])
+def test_bfloat16_trains_to_about_the_same_loss(shop: Path, tmp_path: Path, loss: str) -> None:
+    settings = {"loss": loss, "n_negatives": 20, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
+    exact, lower = (
+        [point["loss"] for point in trained(shop, tmp_path, precision=name, **settings).report.curve]
+        for name in ("float32", "bfloat16")
+    )
+    assert exact != lower
+    assert lower[-1] == pytest.approx(exact[-1], rel=0.05)
+    assert lower[-1] < 0.8 * lower[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "precision", "lowered"),
+    [
+        ("HierSRec", "bfloat16", True),
+        ("HierSRec", "float32", False),
+        ("SASRecAllPositions", "bfloat16", True),
+        ("SASRec", "bfloat16", False),  # RecBole's own models train as RecBole has it
+    ],
+)
+def test_only_the_training_of_every_position_is_lowered(
+    shop: Path, tmp_path: Path, model: str, precision: str, lowered: bool
+) -> None:
+    made, train, valid = trainer(shop, tmp_path, model, epochs=1, precision=precision)
+    seen: dict[str, set[bool]] = {"calculate_loss": set(), "validate": set()}
+
+    def watch(holder: Any, name: str) -> None:
+        own = getattr(holder, name)
+
+        def watched(*given: Any) -> Any:
+            seen[name].add(torch.is_autocast_enabled("cpu"))
+            return own(*given)
+
+        setattr(holder, name, watched)
+
+    watch(made.model, "calculate_loss")
+    watch(made, "validate")
+    made.fit(train, valid, saved=False)
+    assert seen == {"calculate_loss": {lowered}, "validate": {False}}
+
+
+def test_weights_and_evaluation_stay_float32(shop: Path, tmp_path: Path) -> None:
+    made = trained(shop, tmp_path, precision="bfloat16")
+    assert {weight.dtype for weight in made.model.parameters()} == {torch.float32}
+    rows = made.dataset.inter_feat
+    with torch.no_grad():
+        queries = made.model.eval().encode(rows)
+        assert queries.apart is not None
+        tensors = (
+            made.model.full_sort_predict(rows),
+            made.model.predict(rows),
+            made.model.item_vectors(),
+            queries.vectors,
+            queries.apart.bonus,
+        )
+    assert {tensor.dtype for tensor in tensors} == {torch.float32}
 
 
 # --- checkpoints ---------------------------------------------------------------------------------------------

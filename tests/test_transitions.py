@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def test_every_training_transition_is_counted_once(shop: Path, length: int) -> N
     tokens = train.field2id_token["item_id"]
     found = Counter((tokens[a], tokens[b]) for a, b in zip(*transitions_of(train), strict=True))
     sessions = [[f"i{(user + step * (1 + user % 2)) % 10}" for step in range(4)] for user in range(12)]
-    assert found == Counter(pair for session in sessions for pair in zip(session, session[1:], strict=False))
+    assert found == Counter(pair for session in sessions for pair in pairwise(session))
 
 
 def test_with_everything_else_zero_the_ranking_is_a_markov_chains(shop: Path) -> None:
@@ -147,7 +148,7 @@ def test_with_everything_else_zero_the_ranking_is_a_markov_chains(shop: Path) ->
         ].floor()  # without the order among equal counts
     places = [row.unique(return_inverse=True)[1].tolist() for row in scores]
     assert places == [row.unique(return_inverse=True)[1].tolist() for row in counts]
-    assert counts.max() > counts.min() > -1
+    assert all(len(set(row)) > 1 for row in places)
 
 
 def test_a_model_keeps_as_many_followers_as_it_is_told(shop: Path) -> None:

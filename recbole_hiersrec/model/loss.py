@@ -237,8 +237,9 @@ class NegativeSampler:
 
 
 def takes_sparse(config: Any) -> bool:
-    """Whether RecBole's configuration asks for an optimiser that can follow sparse gradients: Adam, no decay."""
-    return str(config["learner"]).lower() == "adam" and not config["weight_decay"]
+    """Whether RecBole's configuration can do with sparse gradients: Adam, no decay, no clipping (torch has none)."""
+    dense = config["weight_decay"] or config["clip_grad_norm"]
+    return str(config["learner"]).lower() == "adam" and not dense
 
 
 def sampler_of(settings: HierSRecSettings, counts: Tensor) -> NegativeSampler | None:
