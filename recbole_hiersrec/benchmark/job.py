@@ -66,10 +66,14 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     part = data.test._dataset
     scorer, cases = scorer_of(model, part), cases_of(part)
     retrieval = build_retrieval(job, scorer, data.train._dataset)
-    ranks = rank_cases(scorer, cases, history=protocol_of(job).history, rules=retrieval.rules)
+    history = protocol_of(job).history
+    ranks = rank_cases(scorer, cases, history=history, rules=retrieval.rules)
+    other = "masked" if history == "unmasked" else "unmasked"
+    ranks_other = rank_cases(scorer, cases, history=other)
     category_hits = _category_hits(model, scorer, data)
     sessions = part.inter_feat[part.uid_field].numpy()
-    _write_ranks(folder / "ranks.npz", cases.target.numpy(), sessions, ranks, category_hits)
+    arrays = {"target": cases.target.numpy(), "session": sessions, f"history {other}": ranks_other.all}
+    _write_ranks(folder / "ranks.npz", arrays, ranks, category_hits)
     _say("timing")
     speed = parse(SpeedSettings, job.speed, "speed")
     timed = {
@@ -98,7 +102,8 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
             "curve": report.curve,
         },
         "accuracy": [
-            *_all_item_rows(job, ranks),
+            *_all_item_rows(job, ranks, "all"),
+            *_all_item_rows(job, ranks_other, f"history {other}"),
             *candidate_rows(job, ranks, retrieval, scorer.n_items),
             *exact_rows(retrieval.exact, scorer, len(cases), speed.k),
             *_category_accuracy(category_hits, data),
@@ -128,9 +133,9 @@ def _trainer_class(config: Any) -> type[HierSRecTrainer]:
     return HierSRecTrainer
 
 
-def _all_item_rows(job: Job, ranks: RankTable) -> list[dict[str, Any]]:
-    """Rows of accuracy.csv: all items."""
-    everything = {"variant": "all items", "candidate_rule": "", "item_fraction": None, "slice": "all"}
+def _all_item_rows(job: Job, ranks: RankTable, name: str) -> list[dict[str, Any]]:
+    """Rows of accuracy.csv: all items, as the slice ``name``."""
+    everything = {"variant": "all items", "candidate_rule": "", "item_fraction": None, "slice": name}
     return [
         everything | {"metric": metric, "k": k, "value": value, "n_cases": n}
         for metric, k, value, n in mean_metrics(ranks.all, job.metrics, job.ks)
@@ -182,14 +187,10 @@ def _category_accuracy(hits: dict[str, np.ndarray], data: Prepared) -> list[dict
 
 
 def _write_ranks(
-    path: Path,
-    targets: np.ndarray,
-    sessions: np.ndarray,
-    ranks: RankTable,
-    category_hits: dict[str, np.ndarray],
+    path: Path, cases: dict[str, np.ndarray], ranks: RankTable, category_hits: dict[str, np.ndarray]
 ) -> None:
     """Raw ranks of every case, with its target and its session, which comparisons resample as a whole."""
-    arrays = {"target": targets, "session": sessions, "all": ranks.all, **ranks.by_rule}
+    arrays = {**cases, "all": ranks.all, **ranks.by_rule}
     for label in ranks.by_rule:
         arrays[f"scored {label}"] = ranks.scored[label]
         arrays[f"compared {label}"] = ranks.compared[label]

@@ -110,6 +110,7 @@ def _sections(
     makers = (
         (tables.leaderboard, "accuracy"),
         (tables.all_metrics, "learning"),
+        (tables.other_history, ""),
         (tables.candidates, "candidates"),
         (tables.categories, ""),
         (tables.training, ""),

@@ -111,12 +111,17 @@ def entries(records: Sequence[Record]) -> list[Entry]:
 
 
 def accuracy_value(
-    record: Record, metric: str, k: int | None, fraction: float | None = None, rule: str = ""
+    record: Record,
+    metric: str,
+    k: int | None,
+    fraction: float | None = None,
+    rule: str = "",
+    part: str = "all",
 ) -> float | None:
-    """One mean over all test cases: among all items, or among the candidates of ``rule`` at ``fraction``."""
+    """One mean over the test cases of slice ``part``: all items, or the candidates of ``rule`` at ``fraction``."""
     for row in record["accuracy"]:
         found = (row["metric"], row["k"], row["item_fraction"], row["candidate_rule"], row["slice"])
-        if found == (metric, k, fraction, rule, "all"):
+        if found == (metric, k, fraction, rule, part):
             return float(row["value"])
     return None
 
@@ -171,6 +176,21 @@ def all_metrics(lines: Sequence[Entry]) -> Table:
         for line in lines
     ]
     return _table("All metrics, all items ranked", ["model", *(f"{m}@{k}" for m, k in columns)], rows, lines)
+
+
+def other_history(lines: Sequence[Entry]) -> Table:
+    """The same with the other rule for items that the session holds already; no row for records without it."""
+    job = lines[0].records[0]["job"]
+    other = "masked" if job["protocol"]["history"] == "unmasked" else "unmasked"
+    columns = [(metric, k) for metric in job["metrics"] for k in job["ks"]]
+    part = f"history {other}"
+    rows = []
+    for line in lines:
+        found = [line.values(partial(accuracy_value, metric=m, k=k, part=part)) for m, k in columns]
+        if all(found):
+            rows.append([line.label, *(number(values, 4) for values in found)])
+    title = f"The same models, history {other}"
+    return _table(title, ["model", *(f"{m}@{k}" for m, k in columns)], rows, lines)
 
 
 def candidates(lines: Sequence[Entry]) -> Table:
