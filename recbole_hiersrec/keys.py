@@ -23,6 +23,7 @@ EXTRA_KEYS = frozenset(
         "catalogue_items",
         "history",
         "precision",
+        "weight_average",
         "prepared_split",
     }
 )
