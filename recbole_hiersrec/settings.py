@@ -68,10 +68,11 @@ class HierSRecSettings(Settings):
     category_loss_weight: NonNegative | tuple[NonNegative, ...] = Field(
         0.2, description="Weight of each level's cross-entropy: one number for all levels, or one a level."
     )
-    category_score: bool = Field(
-        True,
-        description="Whether the categories' scores are part of the item score; false, with category_feedback "
-        "none: plain multi-task learning.",
+    category_score: Literal["joint", "detached", "none"] = Field(
+        "joint",
+        description="How the categories' scores enter the item score: learned from both tasks, from the category "
+        "task alone (the item task learns their weight), or not at all (with category_feedback none: plain "
+        "multi-task learning).",
     )
     category_encoder: Literal["shared", "separate"] = Field(
         "shared", description="Whether the category task has a Transformer of its own."

@@ -75,7 +75,7 @@ MADE_OF = [
     {"use_item_id": False, "n_levels": 0, "metadata": False},
     {"category_feedback": "none"},
     {"category_feedback": "hard"},
-    {"category_score": False},
+    {"category_score": "none"},
     {"category_encoder": "separate"},
     {"apart": True},
     {"apart": True, "n_levels": 0, "titles": False, "metadata": False},

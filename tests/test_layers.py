@@ -93,6 +93,7 @@ HEAVY = (
     "explain",
     "retrieval.base",
     "retrieval.lists",
+    "retrieval.scan",
     "retrieval.cells",
     "retrieval.co_visitation",
     "retrieval.coarse",

@@ -109,7 +109,7 @@ class TestMetadata(TestHierSRec):
 
 
 class TestWithoutCategoryScore(TestHierSRec):
-    settings = (("category_score", False),)
+    settings = (("category_score", "none"),)
 
 
 class TestSeparateEncoder(TestHierSRec):

@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import recbole.trainer
@@ -68,7 +68,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     retrieval = build_retrieval(job, scorer, data.train._dataset)
     history = protocol_of(job).history
     ranks = rank_cases(scorer, cases, history=history, rules=retrieval.rules)
-    other = "masked" if history == "unmasked" else "unmasked"
+    other: Literal["masked", "unmasked"] = "masked" if history == "unmasked" else "unmasked"
     ranks_other = rank_cases(scorer, cases, history=other)
     category_hits = _category_hits(model, scorer, data)
     sessions = part.inter_feat[part.uid_field].numpy()

@@ -42,15 +42,16 @@ class HierSRecNetwork(nn.Module):
         category_encoder: SessionEncoder | None = None,
         repeat_term: bool = False,
         transitions: Transitions | None = None,
-        category_score: bool = True,
+        category_score: str = "joint",
     ) -> None:
         super().__init__()
         self.items = items
         self.encoder = encoder
         self.category_encoder = category_encoder
         self.heads = heads
-        self.n_scored = len(heads.category) if category_score else 0
-        self.level_weight = nn.Parameter(torch.full((self.n_scored,), _ONE))
+        self.n_scored = 0 if category_score == "none" else len(heads.category)
+        self.detached = category_score == "detached"
+        self.level_weight = nn.Parameter(torch.full((self.n_scored,), -2.0 if self.detached else _ONE))
         self._initialise(initializer_range)
         self.item_bias = nn.Embedding.from_pretrained(
             torch.zeros(items.n_items + 1, 1), freeze=False, sparse=items.sparse
@@ -111,8 +112,14 @@ class HierSRecNetwork(nn.Module):
         """Augmented queries [..., A] = [z; w_1 q_1; ...; w_M q_M; 1]."""
         weights = F.softplus(self.level_weight)
         parts = [heads.item_query]
-        parts += [weights[level] * heads.category_queries[level] for level in range(self.n_scored)]
+        parts += [
+            weights[level] * self._scored(heads.category_queries[level]) for level in range(self.n_scored)
+        ]
         return torch.cat([*parts, torch.ones_like(heads.item_query[..., :1])], dim=-1)
+
+    def _scored(self, of_category: Tensor) -> Tensor:
+        """What the item task sees of the category task: its values, and unless detached its gradients."""
+        return of_category.detach() if self.detached else of_category
 
     def item_vectors(self, ids: Tensor | None = None, table: Tensor | None = None) -> Tensor:
         """Augmented item vectors [v_i; u_1[c_1(i)]; ...; u_M[c_M(i)]; sum_m w_m b_m[c_m(i)] + b_i].
@@ -129,8 +136,8 @@ class HierSRecNetwork(nn.Module):
         parts = [vectors]
         for level in range(self.n_scored):
             categories = self.items.item_category[ids, level]
-            parts.append(self.heads.category[level](categories))
-            bias = bias + weights[level] * self.heads.bias[level][categories]
+            parts.append(self._scored(self.heads.category[level](categories)))
+            bias = bias + weights[level] * self._scored(self.heads.bias[level][categories])
         return torch.cat([*parts, bias.unsqueeze(-1)], dim=-1) * (ids > 0).unsqueeze(-1)
 
 

@@ -2,8 +2,8 @@
 
 Life of a :class:`Cells`: built once from lists and item vectors (it copies the vectors into a FAISS index); then
 read, or given items that were not there before (:meth:`Cells.add`). Nothing of it is saved: it is built again from
-lists and vectors, in a moment. Not for several threads at once: FAISS keeps the number of lists to search in the
-index.
+lists and vectors, in a moment. Not for several threads at once: the search keeps the number of lists and
+its scores in memory of its own.
 
 Axes: B queries, A augmented width, K lists, N items (ids 1..N, 0 is PAD), P entries of the longest row.
 """
@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
-from faiss.contrib.ivf_tools import add_preassigned, search_preassigned
 from torch import Tensor
 
 from recbole_hiersrec.errors import InputError
@@ -24,6 +22,7 @@ from recbole_hiersrec.retrieval.coarse import FlatOrder, ListOrder
 from recbole_hiersrec.retrieval.greedy import Groups
 from recbole_hiersrec.retrieval.lists import Lists
 from recbole_hiersrec.retrieval.own import lifted_items, merge
+from recbole_hiersrec.retrieval.scan import ListScan
 
 
 @dataclass(frozen=True)
@@ -69,12 +68,9 @@ class Cells(CandidateRule):
         self._cap = int(lists.sizes.max())
         self._groups = Groups(lists.offsets, lists.members)
         self._order = order or FlatOrder(lists.centroids)
-        quantizer = faiss.IndexFlatIP(width)
-        quantizer.add(lists.centroids)  # never searched, but the index counts as trained only with it
-        self._index = faiss.IndexIVFFlat(quantizer, width, len(lists), faiss.METRIC_INNER_PRODUCT)
-        list_of_member = np.repeat(np.arange(len(lists)), lists.sizes)
-        add_preassigned(
-            self._index, self.vectors[lists.members], list_of_member, np.ascontiguousarray(lists.members)
+        self._scan = ListScan(lists.centroids)
+        self._scan.add(
+            self.vectors[lists.members], lists.members, np.repeat(np.arange(len(lists)), lists.sizes)
         )
 
     def select(self, queries: Queries, budget: int) -> Selection:
@@ -92,7 +88,7 @@ class Cells(CandidateRule):
         return Selection(lists, compared, own)
 
     def search_lists(self, queries: Queries, selected: Selection, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Find the k best items within the selection, with FAISS (which rounds otherwise than torch).
+        """Find the k best items within the selection; the scores are rounded otherwise than the evaluation's.
 
         Args:
             queries: B queries.
@@ -129,7 +125,7 @@ class Cells(CandidateRule):
         new = np.ascontiguousarray(vectors.detach().cpu().numpy(), dtype=np.float32)
         self._check_new(ids, new)
         lists = _nearest_with_room(new, self.lists, self._cap)
-        add_preassigned(self._index, new, lists, ids)
+        self._scan.add(new, ids, lists)
         table = np.zeros((max(len(self.vectors), int(ids.max(initial=0)) + 1), new.shape[1]), np.float32)
         table[: len(self.vectors)] = self.vectors
         table[ids] = new
@@ -150,14 +146,9 @@ class Cells(CandidateRule):
 
     def _search(self, queries: Queries, lists: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k best items of the lists by inner product alone."""
-        if lists.shape[1] == 0:
-            return np.zeros((len(lists), k), np.int64), np.full((len(lists), k), -np.inf, np.float32)
         vectors = np.ascontiguousarray(queries.vectors.detach().cpu().numpy(), dtype=np.float32)
-        self._index.nprobe = lists.shape[1]
-        scores, ids = search_preassigned(self._index, vectors, k, np.ascontiguousarray(lists))
-        missing = ids < 0
-        ids[missing], scores[missing] = 0, -np.inf
-        return ids, scores
+        ids, scores = self._scan.search(vectors, lists, k)
+        return np.where(ids < 0, 0, ids), scores
 
     def _check_new(self, ids: np.ndarray, vectors: np.ndarray) -> None:
         if vectors.shape != (len(ids), self.vectors.shape[1]) or not np.isfinite(vectors).all():

@@ -10,6 +10,7 @@ Axes: B queries, A augmented width, K lists, P lists of the longest row, k items
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import faiss
 import numpy as np
@@ -33,14 +34,21 @@ class ListScan:
     def __init__(self, centroids: np.ndarray) -> None:
         n_lists, width = centroids.shape
         quantizer = faiss.IndexFlatIP(width)
-        quantizer.add(np.ascontiguousarray(centroids))  # never searched, but without it the index is untrained
+        quantizer.add(
+            np.ascontiguousarray(centroids)
+        )  # never searched, but without it the index is untrained
         self._index = faiss.IndexIVFFlat(quantizer, width, n_lists, faiss.METRIC_INNER_PRODUCT)
-        self._sizes = np.zeros(n_lists, np.int64)
+        self._sizes = np.zeros(n_lists, np.int64)  # [K]
+        self._offsets = np.zeros(n_lists, np.int64)  # [K], of each list in the next
+        self._members = np.zeros(0, np.int64)  # ids, list after list
+        self._kept = torch.empty(0)
 
     def add(self, vectors: np.ndarray, ids: np.ndarray, lists: np.ndarray) -> None:
         """Store vectors float32 [n, A] under ``ids`` int64 [n] in ``lists`` int64 [n]."""
         add_preassigned(self._index, np.ascontiguousarray(vectors), lists, np.ascontiguousarray(ids))
         self._sizes += np.bincount(lists, minlength=len(self._sizes))
+        self._offsets = self._sizes.cumsum() - self._sizes
+        self._members = np.concatenate([self._ids(number) for number in range(len(self._sizes))])
 
     def search(self, vectors: np.ndarray, lists: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Find the k best items by inner product, by the way that is faster here.
@@ -60,8 +68,8 @@ class ListScan:
 
     def by_query(self, vectors: np.ndarray, lists: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """What :meth:`search` returns, one query after the other; threads share queries, or one query's lists."""
-        if lists.shape[1] == 0 or len(lists) == 0:
-            return np.full((len(lists), k), -1, np.int64), np.full((len(lists), k), -np.inf, np.float32)
+        if lists.size == 0:
+            return _nothing(len(lists), k)
         self._index.nprobe = lists.shape[1]
         self._index.parallel_mode = 1 if len(lists) == 1 else 0
         scores, ids = search_preassigned(
@@ -72,6 +80,8 @@ class ListScan:
 
     def by_list(self, vectors: np.ndarray, lists: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """What :meth:`search` returns, one list after the other."""
+        if lists.size == 0:
+            return _nothing(len(lists), k)
         widths = np.where(lists >= 0, self._sizes[lists], 0)  # [B, P]
         longest = max(k, int(widths.sum(axis=1).max(initial=0)))
         rows = max(1, _SCORES // longest)
@@ -86,25 +96,35 @@ class ListScan:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k best from all scores [B, longest] of each row's lists, side by side in the row's order."""
         ends = widths.cumsum(axis=1)
-        scores = torch.full((len(lists), longest), -torch.inf)
+        scores = self._room(len(lists), longest)
         flat = scores.view(-1).numpy()
-        for columns, product in self._products(vectors, lists, ends - widths, longest):
+        for row, end in zip(scores, ends[:, -1].tolist(), strict=True):
+            row[end:] = -torch.inf
+        for columns, product in self._products(
+            vectors, np.where(widths > 0, lists, -1), ends - widths + longest * np.arange(len(lists))[:, None]
+        ):
             for begin, row in zip(columns, product, strict=True):
                 flat[begin : begin + len(row)] = row
         best, place = scores.topk(k, dim=1)
         return self._ids_at(place.numpy(), lists, ends), best.numpy()
 
+    def _room(self, rows: int, columns: int) -> torch.Tensor:
+        """Uninitialised [rows, columns], of memory that is kept: fresh memory costs as much as filling it."""
+        if len(self._kept) < rows * columns:
+            self._kept = torch.empty(rows * columns)
+        return self._kept[: rows * columns].view(rows, columns)
+
     def _products(
-        self, vectors: np.ndarray, lists: np.ndarray, begins: np.ndarray, longest: int
+        self, vectors: np.ndarray, lists: np.ndarray, begins: np.ndarray
     ) -> Iterator[tuple[list[int], np.ndarray]]:
-        """Of each list: where its scores begin in the flat array, a number a query; and the scores."""
+        """Of each list: where its scores begin, a place in a flat array a query; and the scores [q, n]."""
         rows, columns = np.nonzero(lists >= 0)
         chosen = lists[rows, columns]
         order = np.argsort(chosen, kind="stable")
         rows, columns, chosen = rows[order], columns[order], chosen[order]
-        targets = (rows * longest + begins[rows, columns]).tolist()
+        targets = begins[rows, columns].tolist()
         queries = torch.from_numpy(np.ascontiguousarray(vectors)[rows])
-        starts = np.flatnonzero(np.r_[True, chosen[1:] != chosen[:-1]])
+        starts = np.flatnonzero(np.diff(chosen, prepend=-1))
         for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(chosen)], strict=True):
             members = torch.from_numpy(self._vectors(int(chosen[start])))
             yield targets[start:stop], torch.mm(queries[start:stop], members.T).numpy()
@@ -112,19 +132,27 @@ class ListScan:
     def _ids_at(self, place: np.ndarray, lists: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """Ids of the items at columns ``place`` [B, k] of the rows' scores; -1 behind a row's last."""
         column = (place[:, :, None] >= ends[:, None, :]).sum(axis=2)  # [B, k], which of the row's lists
+        found = column < lists.shape[1]
+        rows, column = np.nonzero(found)[0], column[found]
+        chosen = lists[rows, column]
+        place_in_list = place[found] - (ends[rows, column] - self._sizes[chosen])
         ids = np.full(place.shape, -1, np.int64)
-        for row, at in zip(*np.nonzero(column < lists.shape[1]), strict=True):
-            begin = ends[row, column[row, at] - 1] if column[row, at] else 0
-            ids[row, at] = self._ids(int(lists[row, column[row, at]]))[place[row, at] - begin]
+        ids[found] = self._members[self._offsets[chosen] + place_in_list]
         return ids
 
     def _vectors(self, number: int) -> np.ndarray:
         """Members of a list, float32 [n, A]: a view of what FAISS holds, good until the next :meth:`add`."""
-        lists = self._index.invlists
-        size = lists.list_size(number) * lists.code_size
-        return faiss.rev_swig_ptr(lists.get_codes(number), size).view(np.float32).reshape(-1, self._index.d)
+        stored: Any = self._index.invlists
+        size = stored.list_size(number) * stored.code_size
+        return faiss.rev_swig_ptr(stored.get_codes(number), size).view(np.float32).reshape(-1, self._index.d)
 
     def _ids(self, number: int) -> np.ndarray:
         """Ids of a list's members, int64 [n]: a view, as :meth:`_vectors`."""
-        lists = self._index.invlists
-        return faiss.rev_swig_ptr(lists.get_ids(number), lists.list_size(number))
+        stored: Any = self._index.invlists
+        size = stored.list_size(number)
+        return faiss.rev_swig_ptr(stored.get_ids(number), size) if size else np.zeros(0, np.int64)
+
+
+def _nothing(n_queries: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a search in no list finds."""
+    return np.full((n_queries, k), -1, np.int64), np.full((n_queries, k), -np.inf, np.float32)
