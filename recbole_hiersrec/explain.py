@@ -159,7 +159,7 @@ class Explainer:
         """Level -> for every session its likeliest categories, with probabilities."""
         labels = self.taxonomy.labels if self.taxonomy else ()
         found = {}
-        for name, names, given in zip(self.levels, labels, logits, strict=True):
+        for name, names, given in zip(self.levels, labels, logits, strict=False):  # no logits: not predicted
             chances, best = given.softmax(-1).topk(min(most, len(names)), dim=-1)
             found[name] = [
                 tuple((names[category], chance) for category, chance in zip(*row, strict=True))

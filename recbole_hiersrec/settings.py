@@ -60,6 +60,9 @@ class HierSRecSettings(Settings):
     hidden_dropout_prob: Probability = Field(0.5, description="Dropout on embeddings and block outputs.")
     attn_dropout_prob: Probability = Field(0.5, description="Dropout on attention weights.")
     initializer_range: Annotated[float, Field(gt=0)] = Field(0.02, description="Standard deviation at start.")
+    category_task: bool = Field(
+        True, description="False: categories are part of the item vectors and nothing is predicted of them."
+    )
     category_feedback: Literal["soft", "hard", "none"] = Field(
         "soft",
         description="What a category prediction passes on to finer levels and to the item query: the "

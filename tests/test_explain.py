@@ -76,6 +76,8 @@ MADE_OF = [
     {"category_feedback": "none"},
     {"category_feedback": "hard"},
     {"category_score": "none"},
+    {"category_score": "detached"},
+    {"category_task": False},
     {"category_encoder": "separate"},
     {"apart": True},
     {"apart": True, "n_levels": 0, "titles": False, "metadata": False},

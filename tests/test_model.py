@@ -212,6 +212,7 @@ CHANGES = {
     "initializer_range": 0.5,
     "category_feedback": "none",
     "category_loss_weight": [0.1, 0.9],
+    "category_task": False,
     "category_score": "none",
     "category_encoder": "separate",
     "repeat_term": False,

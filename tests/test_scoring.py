@@ -112,6 +112,14 @@ class TestWithoutCategoryScore(TestHierSRec):
     settings = (("category_score", "none"),)
 
 
+class TestWithoutCategoryTask(TestHierSRec):
+    settings = (("category_task", False),)
+
+
+class TestDetachedCategoryScore(TestHierSRec):
+    settings = (("category_score", "detached"),)
+
+
 class TestSeparateEncoder(TestHierSRec):
     settings = (("category_encoder", "separate"),)
 

@@ -149,6 +149,8 @@ def _category_hits(model: Any, scorer: Scorer, data: Prepared) -> dict[str, np.n
     catalogue = getattr(part, "catalogue", None)
     if not hasattr(model, "category_logits") or catalogue is None or catalogue.taxonomy is None:
         return {}
+    if not model.category_logits(scorer.batch(torch.arange(1))):
+        return {}  # it has the categories, and does not predict them
     hits: list[list[np.ndarray]] = [[] for _ in catalogue.taxonomy.levels]
     for index in torch.arange(len(part)).split(256):
         batch = scorer.batch(index)

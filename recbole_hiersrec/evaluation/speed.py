@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import faiss
 import numpy as np
@@ -33,6 +33,13 @@ TOTAL = "total"
 
 Step = tuple[str, Callable[[Any], Any]]
 """A stage's name, and what it makes of the previous stage's result (the first one: of the batch)."""
+
+
+class Batches(Protocol):
+    """Gives the batch of cases, which are addressed by their number."""
+
+    def batch(self, index: Tensor) -> Any:
+        """The input that the first stage takes, for the cases ``index`` (long [B])."""
 
 
 class TimingRow(TypedDict):
@@ -80,8 +87,8 @@ def time_scorer(
         threads: of torch and FAISS while measuring; what was set before is restored.
 
     Returns:
-        For each variant and stage the rows ``latency median`` and ``latency p95`` (ms, one query at a time)
-        and ``throughput`` (queries/s, in batches). Stages and total come from the same calls.
+        For each variant and stage the rows ``latency median``, ``latency p95`` and ``latency p99`` (ms, one query at
+        a time) and ``throughput`` (queries/s, in batches). Stages and total come from the same calls.
 
     Raises:
         InputError: if k exceeds the number of items, or there is no case.
@@ -91,15 +98,16 @@ def time_scorer(
     if n_cases < 1:
         raise InputError("cases: received none, allowed: at least one")
     variants = _variants(scorer, settings.k, rules)
-    with _threads(threads), torch.inference_mode():
-        single = _rounds(scorer, variants, n_cases, 1, settings)
-        batched = _rounds(scorer, variants, n_cases, settings.batch_size, settings)
+    with using_threads(threads), torch.inference_mode():
+        single = take_turns(scorer, variants, n_cases, 1, settings)
+        batched = take_turns(scorer, variants, n_cases, settings.batch_size, settings)
     return [
         TimingRow(variant=variant, stage=stage, threads=threads, quantity=quantity, unit=unit, value=value)
         for (variant, stage), timing in single.items()
         for quantity, unit, value in (
             ("latency median", "ms", 1e3 * timing.median),
             ("latency p95", "ms", 1e3 * timing.percentile(95)),
+            ("latency p99", "ms", 1e3 * timing.percentile(99)),
             ("throughput", "queries/s", settings.batch_size / batched[variant, stage].median),
         )
     ]
@@ -116,11 +124,11 @@ def _variants(
     encoder: Step = ("encoder", scorer.queries)
     variants = {ALL_ITEMS: [encoder, ("top-k", lambda queries: _top_of_all(queries, table, k))]}
     return variants | {
-        label: [encoder, *_rule_steps(rule, budget, k, table)] for label, (rule, budget) in rules.items()
+        label: [encoder, *rule_steps(rule, budget, k, table)] for label, (rule, budget) in rules.items()
     }
 
 
-def _rule_steps(rule: CandidateRule, budget: int, k: int, table: Tensor) -> list[Step]:
+def rule_steps(rule: CandidateRule, budget: int, k: int, table: Tensor) -> list[Step]:
     """Retrieval and top-k: of lists with their index, of other rules by looking the candidates' vectors up."""
 
     def retrieve(queries: Queries) -> tuple[Queries, Selection | Candidates]:
@@ -159,17 +167,25 @@ def _top_items(scores: Tensor, k: int) -> Tensor:
     return scores.topk(k, dim=1).indices + 1
 
 
-def _rounds(
-    scorer: Scorer,
+def take_turns(
+    batches: Batches,
     variants: Mapping[str, Sequence[Step]],
     n_cases: int,
     batch_size: int,
     settings: SpeedSettings,
 ) -> dict[tuple[str, str], Timing]:
-    """Run every variant once a round, each round on the next cases; timings by (variant, stage)."""
+    """Run every variant once a round, each round on the next cases; timings by (variant, stage).
+
+    Args:
+        batches: gives the cases' batches, which are not timed.
+        variants: the stages of each, in the order they run.
+        n_cases: cases there are.
+        batch_size: cases a round.
+        settings: repeats and warm-up.
+    """
     seconds: dict[tuple[str, str], list[float]] = {}
     for turn in range(settings.warmup + settings.repeats):
-        batch = scorer.batch((torch.arange(batch_size) + turn * batch_size) % n_cases)
+        batch = batches.batch((torch.arange(batch_size) + turn * batch_size) % n_cases)
         for variant, steps in variants.items():
             for stage, elapsed in _run(steps, batch).items():
                 if turn >= settings.warmup:
@@ -196,7 +212,7 @@ def _now() -> float:
 
 
 @contextmanager
-def _threads(threads: int) -> Iterator[None]:
+def using_threads(threads: int) -> Iterator[None]:
     """Set the threads of torch and FAISS, and restore them."""
     before = torch.get_num_threads(), faiss.omp_get_max_threads()
     torch.set_num_threads(threads)

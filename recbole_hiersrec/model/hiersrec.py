@@ -43,8 +43,6 @@ class HierSRec(SequentialRecommender):
         super().__init__(config, dataset)
         self.settings = hiersrec_settings(config.final_config_dict, "HierSRec")
         self.catalogue = catalogue_of(dataset)
-        n_levels = self.catalogue.taxonomy.n_levels if self.catalogue.taxonomy else 0
-        self.loss_weights = self.settings.loss_weights(n_levels)
         self.sampler = sampler_of(self.settings, item_counts_of(dataset))
         sparse = self.sampler is not None and takes_sparse(config)
         self.network = build_network(
@@ -54,6 +52,7 @@ class HierSRec(SequentialRecommender):
             sparse=sparse,
             transitions=self._transitions(dataset),
         )
+        self.loss_weights = self.settings.loss_weights(len(self.network.heads.category))
 
     def _transitions(self, dataset: Any) -> Transitions | None:
         """What followed each item in the training part; None where the settings ask for no followers."""

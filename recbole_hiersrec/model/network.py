@@ -83,7 +83,7 @@ class HierSRecNetwork(nn.Module):
         Returns:
             States [T, D], and what the heads make of them.
         """
-        inputs = self.items(history) if table is None else table[history]  # [B, L, D]
+        inputs = self.items(history) if table is None else F.embedding(history, table)  # [B, L, D]
         states = self.encoder(inputs)[where]
         of_category = None if self.category_encoder is None else self.category_encoder(inputs)[where]
         return states, self.heads(states, of_category)
@@ -182,11 +182,11 @@ def build_network(
     )
     heads = HierarchicalHeads(
         hidden_size=settings.hidden_size,
-        category_sizes=sizes,
+        category_sizes=sizes if settings.category_task else (),
         feedback=settings.category_feedback,
         dropout=settings.hidden_dropout_prob,
     )
-    separate = settings.category_encoder == "separate" and bool(sizes)
+    separate = settings.category_encoder == "separate" and bool(heads.category)
     return HierSRecNetwork(
         items,
         _encoder(settings, max_length),

@@ -10,6 +10,7 @@ Axes: B queries, A augmented width, K lists, P lists of the longest row, k items
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import faiss
@@ -17,8 +18,8 @@ import numpy as np
 import torch
 from faiss.contrib.ivf_tools import add_preassigned, search_preassigned
 
-_SHARED = 4
-"""Queries that choose a list, on average over the lists chosen, from which on going list by list is faster."""
+_WORTH = 1000
+"""Scores a visited list, all queries together, from which on going list by list is faster: a product's fixed cost."""
 
 _SCORES = 1 << 24
 """Most scores held at once (64 MiB): larger batches are served in parts."""
@@ -62,9 +63,9 @@ class ListScan:
             ids int64 [B, k], best first, -1 where the lists hold fewer than k; scores float32 [B, k], -inf there.
         """
         chosen = lists[lists >= 0]
-        if len(chosen) < _SHARED * len(np.unique(chosen)) or len(chosen) == 0:
-            return self.by_query(vectors, lists, k)
-        return self.by_list(vectors, lists, k)
+        if len(vectors) > 1 and self._sizes[chosen].sum() >= _WORTH * max(1, len(np.unique(chosen))):
+            return self.by_list(vectors, lists, k)
+        return self.by_query(vectors, lists, k)
 
     def by_query(self, vectors: np.ndarray, lists: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """What :meth:`search` returns, one query after the other; threads share queries, or one query's lists."""
@@ -124,8 +125,8 @@ class ListScan:
         rows, columns, chosen = rows[order], columns[order], chosen[order]
         targets = begins[rows, columns].tolist()
         queries = torch.from_numpy(np.ascontiguousarray(vectors)[rows])
-        starts = np.flatnonzero(np.diff(chosen, prepend=-1))
-        for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(chosen)], strict=True):
+        borders = np.flatnonzero(np.diff(chosen, prepend=-1, append=-1))
+        for start, stop in pairwise(borders.tolist()):
             members = torch.from_numpy(self._vectors(int(chosen[start])))
             yield targets[start:stop], torch.mm(queries[start:stop], members.T).numpy()
 
