@@ -47,13 +47,13 @@ def test_every_way_finds_the_best(way, seed, n_queries, k, small):
     rng = np.random.default_rng(seed + 1)
     queries = rng.standard_normal((n_queries, 5)).astype(np.float32)
     chosen = choice(rng, n_queries, 9, 6)
-    keep = scan_module._SCORES, scan_module._WORTH
+    keep = scan_module._SCORES, scan_module._WORTH, scan_module._SHARED
     if small:
-        scan_module._SCORES, scan_module._WORTH = 300, 1
+        scan_module._SCORES, scan_module._WORTH, scan_module._SHARED = 300, 1, 1
     try:
         ids, scores = getattr(scan, way)(queries, chosen, k)
     finally:
-        scan_module._SCORES, scan_module._WORTH = keep
+        scan_module._SCORES, scan_module._WORTH, scan_module._SHARED = keep
     assert (ids.shape, ids.dtype, scores.shape, scores.dtype) == (
         (n_queries, k), np.int64, (n_queries, k), np.float32
     )  # fmt: skip
@@ -75,20 +75,24 @@ def test_memory_that_is_kept_holds_nothing_of_the_last_search():
         assert [item for item in ids[row].tolist() if item > 0] == best.tolist()
 
 
-def test_many_scores_a_list_go_list_by_list(monkeypatch):
+def test_many_queries_and_scores_a_list_go_list_by_list(monkeypatch):
     scan, _, lists = scan_of(0)
-    in_list = int((lists[1:] == 0).sum())
-    monkeypatch.setattr(scan_module, "_WORTH", 3 * in_list)
     went = []
     scan.by_list = lambda *_: went.append("list")
     scan.by_query = lambda *_: went.append("query")
-    for n_queries in (2, 3):
-        scan.search(np.ones((n_queries, 5), np.float32), np.zeros((n_queries, 1), np.int64), 3)
-    scan.search(np.ones((3, 5), np.float32), np.arange(3)[:, None], 3)
-    scan.search(np.ones((9, 5), np.float32), np.full((9, 1), -1), 3)
+
+    def ask(chosen):
+        scan.search(np.ones((len(chosen), 5), np.float32), np.asarray(chosen), 3)
+
+    monkeypatch.setattr(scan_module, "_WORTH", 5 * int((lists[1:] == 0).sum()))
+    for n_queries in (4, 5):  # too few scores, enough
+        ask([[0]] * n_queries)
     monkeypatch.setattr(scan_module, "_WORTH", 1)
-    scan.search(np.ones((1, 5), np.float32), np.zeros((1, 1), np.int64), 3)
-    assert went == ["query", "list", "query", "query", "query"]
+    for n_queries in (3, 4):  # too few queries, enough
+        ask([[0]] * n_queries)
+    ask([[0], [1], [2], [3]])
+    ask([[-1]] * 9)
+    assert went == ["query", "list", "query", "list", "query", "query"]
 
 
 @pytest.mark.parametrize("way", ["by_query", "by_list", "search"])

@@ -18,8 +18,11 @@ import numpy as np
 import torch
 from faiss.contrib.ivf_tools import add_preassigned, search_preassigned
 
+_SHARED = 4
+"""Queries that choose a list, on average over the lists chosen, from which on reading it once for all is faster."""
+
 _WORTH = 1000
-"""Scores a visited list, all queries together, from which on going list by list is faster: a product's fixed cost."""
+"""Scores a chosen list, all queries together, from which on a product a list is worth its fixed cost."""
 
 _SCORES = 1 << 24
 """Most scores held at once (64 MiB): larger batches are served in parts."""
@@ -63,9 +66,10 @@ class ListScan:
             ids int64 [B, k], best first, -1 where the lists hold fewer than k; scores float32 [B, k], -inf there.
         """
         chosen = lists[lists >= 0]
-        if len(vectors) > 1 and self._sizes[chosen].sum() >= _WORTH * max(1, len(np.unique(chosen))):
-            return self.by_list(vectors, lists, k)
-        return self.by_query(vectors, lists, k)
+        n_lists = max(1, len(np.unique(chosen)))
+        if len(chosen) < _SHARED * n_lists or self._sizes[chosen].sum() < _WORTH * n_lists:
+            return self.by_query(vectors, lists, k)
+        return self.by_list(vectors, lists, k)
 
     def by_query(self, vectors: np.ndarray, lists: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """What :meth:`search` returns, one query after the other; threads share queries, or one query's lists."""

@@ -1,0 +1,126 @@
+"""Seconds of training until HierSRec is as good as RecBole's SASRec at its best (validation NDCG@10).
+
+    python benchmarks/training_speed.py ml-100k
+    python benchmarks/training_speed.py wikispeedia --data-path dataset --split temporal --ceiling 7200
+
+Both are trained by the same trainer, with the same threads, on the same split, one after the other, each in a process
+of its own. RecBole's SASRec learns from prefix rows, as RecBole trains it (with autograd's anomaly detection off, which
+RecBole leaves on). The time is that of training and validation, data loading left out. Jobs are kept below --runs: a
+job that is done is not run again. A SASRec that the ceiling stopped might have become better: then the ratio is a
+lower bound, and the JSON file says so. Results go to results/training/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from recbole_hiersrec.benchmark import environment
+from recbole_hiersrec.benchmark.runner import run_suite
+from recbole_hiersrec.reading import parse, read_yaml
+from recbole_hiersrec.settings import SuiteSettings
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE.parent / "results" / "training"
+RECBOLE, OURS = "RecBole SASRec", "HierSRec"
+
+
+def suite_of(given: argparse.Namespace, model: str, name: str, settings: dict[str, Any]) -> SuiteSettings:
+    """A suite of one model; each has its own, because only SASRec is stopped by the ceiling."""
+    values = {
+        "name": f"training-speed-{given.dataset}",
+        "datasets": [{"name": given.dataset, "data_path": str(given.data_path)}],
+        "models": [{"model": model, "name": name, "settings": {"valid_metric": "NDCG@10", **settings}}],
+        "seeds": [given.seed],
+        "protocol": {"split": given.split, "max_length": given.max_length},
+        "limits": {
+            "epochs": 1000,
+            "patience": given.patience,
+            "steps": 10**9,
+            "seconds": given.ceiling,
+        },
+        "speed": {"repeats": 3, "warmup": 1},
+        "threads": given.threads,
+    }
+    return parse(SuiteSettings, values, "training_speed.py")
+
+
+def train(given: argparse.Namespace, model: str, name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The record of the job: found below ``--runs``, or run now."""
+    outcome = run_suite(suite_of(given, model, name, settings), given.runs)
+    if outcome.failed:
+        raise SystemExit(outcome.failed[0][1])
+    return outcome.records[0]
+
+
+def reached(curve: list[dict[str, Any]], value: float) -> dict[str, Any] | None:
+    """The first validation that is at ``value`` or above."""
+    return next((point for point in curve if point["valid"] >= value), None)
+
+
+def compare(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
+    """Seconds of both until SASRec's best, and their ratio; None where HierSRec never got there."""
+    best = theirs["training"]["best_valid"]
+    first, second = (reached(record["training"]["curve"], best) for record in (theirs, ours))
+    assert first is not None
+    return {
+        "valid_metric": theirs["training"]["valid_metric"],
+        "best_of_sasrec": best,
+        "best_of_hiersrec": ours["training"]["best_valid"],
+        "sasrec_seconds": first["seconds"],
+        "hiersrec_seconds": second and second["seconds"],
+        "times_faster": second and round(first["seconds"] / second["seconds"], 2),
+        "sasrec_stopped_by": theirs["training"]["stopped_by"],
+        "lower_bound": theirs["training"]["stopped_by"] == "seconds",
+    }
+
+
+def summary(record: dict[str, Any]) -> dict[str, Any]:
+    """What the figures rest on, of one record."""
+    kept = ("name", "model", "seed", "settings", "protocol", "limits", "threads")
+    return {
+        "job": {key: record["job"][key] for key in kept},
+        "data": record["data"],
+        "training": record["training"],
+        "machine": record["machine"],
+        "versions": record["versions"],
+        "code": record["code"],
+    }
+
+
+def main() -> None:
+    """Train both, compare their curves, and write what was found."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dataset")
+    parser.add_argument("--data-path", type=Path, default=Path("dataset"))
+    parser.add_argument("--split", choices=("leave-one-out", "temporal"), default="leave-one-out")
+    parser.add_argument("--max-length", type=int, default=50)
+    parser.add_argument(
+        "--batch-size", type=int, default=2048, help="prefix rows of a step of RecBole's SASRec"
+    )
+    parser.add_argument(
+        "--settings", type=Path, help="YAML file of HierSRec's settings; its defaults if not given"
+    )
+    parser.add_argument("--patience", type=int, default=10, help="epochs without a better validation")
+    parser.add_argument("--ceiling", type=float, default=7200.0, help="most seconds of training, of each")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    theirs = train(given, "SASRec", RECBOLE, {"train_batch_size": given.batch_size})
+    ours = train(given, "HierSRec", OURS, read_yaml(given.settings) if given.settings else {})
+    found = compare(theirs, ours)
+    print(json.dumps(found, indent=1))
+    given.results.mkdir(parents=True, exist_ok=True)
+    content = found | {"commit": environment.commit(), "runs": [summary(theirs), summary(ours)]}
+    path = given.results / f"speed-{given.dataset}.json"
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The comparison of training times: where a curve reaches the other's best."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+PATH = Path(__file__).resolve().parent.parent / "benchmarks" / "training_speed.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("training_speed", PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def record(values, stopped_by="patience"):
+    """A record whose validations come every 10 seconds."""
+    curve = [{"seconds": 10.0 * number, "valid": value} for number, value in enumerate(values, start=1)]
+    training = {"valid_metric": "NDCG@10", "curve": curve, "best_valid": max(values)}
+    return {"training": training | {"stopped_by": stopped_by}}
+
+
+def test_the_first_validation_at_or_above_the_best_counts(script):
+    found = script.compare(record([0.1, 0.2, 0.3, 0.25]), record([0.3, 0.4]))
+    assert (found["sasrec_seconds"], found["hiersrec_seconds"], found["times_faster"]) == (30, 10, 3)
+    assert found["lower_bound"] is False
+    assert script.compare(record([0.1, 0.2]), record([0.1, 0.19, 0.2]))["times_faster"] == 0.67
+
+
+def test_a_ceiling_makes_it_a_lower_bound(script):
+    assert script.compare(record([0.1, 0.2], "seconds"), record([0.3]))["lower_bound"] is True
+
+
+def test_a_best_that_is_never_reached_gives_no_ratio(script):
+    found = script.compare(record([0.5]), record([0.1, 0.4]))
+    assert found["times_faster"] is None
+    assert found["hiersrec_seconds"] is None
