@@ -90,6 +90,11 @@ class HierSRecSettings(Settings):
         description="How many of the items that most often followed an item in training are remembered and get a "
         "learned bonus; 0: none.",
     )
+    follower_lags: Annotated[int, Field(ge=1, le=10)] = Field(
+        2,
+        description="Followers are remembered of the last items, this many, each at its own distance from the next "
+        "item.",
+    )
     loss: Literal["full", "sampled"] = Field(
         "full", description="Softmax over all items, or sampled with logQ."
     )

@@ -70,6 +70,7 @@ class HierSRecTrainer(Trainer):
         self.max_seconds = config["max_seconds"] or math.inf
         self.report = TrainingReport(valid_metric=config["valid_metric"])
         self.precision = precision_of(config["precision"] or "auto", self.device)
+        self.recboles = True  # whether fit also returns RecBole's own validation metrics
         self.average: WeightAverage | None = None
         self._began = 0.0
         self._best_state: dict[str, torch.Tensor] = {}
@@ -117,7 +118,8 @@ class HierSRecTrainer(Trainer):
         self.report.seconds = time.perf_counter() - self._began
         if valid_data is None:
             return -1, None
-        self.best_valid_result = self.evaluate(valid_data, load_best_model=False)
+        # Ours is the metric that decides; RecBole's own take as long as all the rest of a short validation.
+        self.best_valid_result = self.evaluate(valid_data, load_best_model=False) if self.recboles else {}
         if self.report.best_valid is None:
             self.report.best_valid = self.validate(valid_data)
         self.best_valid_score = self.report.best_valid

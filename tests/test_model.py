@@ -217,6 +217,7 @@ CHANGES = {
     "category_encoder": "separate",
     "repeat_term": False,
     "followers": 0,
+    "follower_lags": 1,
     "loss": "sampled",
 }
 SAMPLED_CHANGES = {"n_negatives": 3, "negative_power": 1.0}

@@ -57,6 +57,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     model = model_class(data.config, data.train._dataset).to(data.config["device"])
     built = time.perf_counter() - began
     trainer = trainer_class(data.config, model)
+    trainer.recboles = False
     trainer.fit(data.train, data.valid, verbose=True, saved=False, show_progress=sys.stderr.isatty())
     report = trainer.report
     shutil.rmtree(folder / "training", ignore_errors=True)

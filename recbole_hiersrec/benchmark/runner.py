@@ -29,7 +29,7 @@ from recbole_hiersrec.settings import SuiteSettings
 COMMAND = (sys.executable, "-m", "recbole_hiersrec.benchmark.job")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
-"""glibc keeps freed memory instead of handing every large tensor back to the system: training steps take a fifth less."""
+"""glibc keeps freed memory instead of handing each large tensor back to the system: a fifth of a training step."""
 GRACE_SECONDS = 5.0
 
 

@@ -177,15 +177,19 @@ def item_counts_of(dataset: Any) -> Tensor:
     return torch.ones(dataset.item_num, dtype=torch.long) if counts is None else counts
 
 
-def transitions_of(dataset: Any) -> tuple[IntArray, IntArray]:
-    """Every transition of the training part once: (item before, item after), each [T]; none before it was built."""
+def transitions_of(dataset: Any, lag: int = 1) -> tuple[IntArray, IntArray]:
+    """Pairs of the training part: (item, target that came ``lag`` steps after it in a row), each [T].
+
+    With lag 1 every transition comes once. A data set that was not built has none.
+    """
     rows = dataset.inter_feat
     if history_field(dataset) not in rows:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     history = rows[history_field(dataset)].numpy()
     lengths, targets = (rows[name].numpy() for name in (dataset.item_list_length_field, dataset.iid_field))
+    width = history.shape[1]
     after = np.zeros_like(history)
     after[:, :-1] = history[:, 1:]
     after[np.arange(len(after)), lengths - 1] = targets
-    inside = np.arange(history.shape[1]) < lengths[:, None]
-    return history[inside], after[inside]
+    inside = (np.arange(width) < lengths[:, None])[:, lag - 1 :]
+    return history[:, : max(0, width - lag + 1)][inside], after[:, lag - 1 :][inside]

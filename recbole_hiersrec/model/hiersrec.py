@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
@@ -20,7 +21,7 @@ from recbole_hiersrec.model.loss import (
     takes_sparse,
 )
 from recbole_hiersrec.model.network import build_network
-from recbole_hiersrec.model.transitions import Transitions, count_transitions
+from recbole_hiersrec.model.transitions import Transitions, count_transitions, last_items
 from recbole_hiersrec.queries import Queries, add_apart, check_sessions, distinct
 from recbole_hiersrec.settings import hiersrec_settings
 
@@ -56,17 +57,20 @@ class HierSRec(SequentialRecommender):
 
     def _transitions(self, dataset: Any) -> Transitions | None:
         """What followed each item in the training part; None where the settings ask for no followers."""
-        kept = self.settings.followers
+        kept, lags = self.settings.followers, range(1, self.settings.follower_lags + 1)
         if kept == 0:
             return None
-        before, after = transitions_of(dataset)
-        followers, counts = count_transitions(before, after, self.n_items - 1, kept)
-        return Transitions(torch.from_numpy(followers), torch.from_numpy(counts), self.settings.hidden_size)
+        found = [count_transitions(*transitions_of(dataset, lag), self.n_items - 1, kept) for lag in lags]
+        ids, counts = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*found, strict=True))
+        return Transitions(ids, counts, self.settings.hidden_size)
 
-    def _look_up(self, last: Tensor, target: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Followers of the last items [T]: ids and counts, [T, K]; see :meth:`Transitions.look_up`."""
+    def _look_up(
+        self, history: Tensor, rows: Tensor, positions: Tensor, target: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What followed the items up to each position [T]: ids and counts, [T, G, K]; see :class:`Transitions`."""
         if self.network.transitions is None:
-            return last.new_zeros(len(last), 0), last.new_zeros(len(last), 0)
+            return history.new_zeros(len(rows), 0, 0), history.new_zeros(len(rows), 0, 0)
+        last = last_items(history, rows, positions, self.network.transitions.lags)
         return self.network.transitions.look_up(last, target)
 
     def calculate_loss(self, interaction: Any) -> Tensor:
@@ -75,8 +79,9 @@ class HierSRec(SequentialRecommender):
         labels = next_items(history, length, interaction[self.POS_ITEM_ID])
         real = labels > 0
         targets = labels[real]  # [T]
-        followers, counts = self._look_up(history[real], targets)
-        items = step_items(history, targets, self.n_items - 1, self.sampler, followers)
+        rows, positions = real.nonzero(as_tuple=True)
+        followers, counts = self._look_up(history, rows, positions, targets)
+        items = step_items(history, targets, self.n_items - 1, self.sampler, followers.flatten(1))
         vectors = self.network.items(items.ids)  # [U, D]
         states, heads = self.network.read(items.history, real, vectors)  # [T, D]
         of_items = item_loss(
@@ -84,7 +89,9 @@ class HierSRec(SequentialRecommender):
             items,
             self.network.item_vectors(items.ids, vectors),
             real,
-            self.network.apart(states, seen_items(items.history, real), items.followers, counts),
+            self.network.apart(
+                states, seen_items(items.history, real), items.followers.view(counts.shape), counts
+            ),
         )
         categories = self.network.items.item_category[targets]
         return multi_task(of_items, heads.category_logits, categories, self.loss_weights)
@@ -106,7 +113,7 @@ class HierSRec(SequentialRecommender):
         last = torch.arange(len(history), device=history.device), length - 1
         # What is padding in all rows changes nothing, and costs as much as items do.
         states, heads = self.network.read(history[:, :longest], last, table)
-        apart = self.network.apart(states, distinct(history), *self._look_up(history[last]))
+        apart = self.network.apart(states, distinct(history), *self._look_up(history, *last))
         return Queries(self.network.queries(heads), history, apart, tuple(heads.category_logits))
 
     def item_vectors(self) -> Tensor:

@@ -203,7 +203,9 @@ def _apart_scores(queries: Tensor, items: StepItems, vectors: Tensor, real: Tens
         return followers
     padded = queries.new_zeros(*real.shape, queries.size(-1))  # [B, L, A]
     padded[real] = queries
-    own = F.embedding(items.history, vectors).to(queries.dtype)  # [B, L, A], once a session instead of once a target
+    own = F.embedding(items.history, vectors).to(
+        queries.dtype
+    )  # [B, L, A], once a session instead of once a target
     return torch.cat([(padded @ own.transpose(1, 2))[real].float(), followers], dim=1)
 
 

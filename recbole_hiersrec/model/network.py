@@ -94,15 +94,15 @@ class HierSRecNetwork(nn.Module):
         Args:
             states: [T, D].
             seen: distinct items of each session, 0-padded, [T, L].
-            followers: items that followed the last one, 0-padded, [T, K].
-            counts: how often, [T, K].
+            followers: what followed its last items at each lag, 0-padded, [T, G, K].
+            counts: how often, [T, G, K].
 
         Returns:
             The session's own items (if there is a repeat term), then the followers; None if there is neither.
         """
         known = None
         if self.transitions is not None:
-            known = Apart(followers, self.transitions.bonus(states, followers, counts))
+            known = self.transitions.bonus(states, followers, counts)
         if self.repeat is None:
             return known
         own = Apart(seen, self.repeat(states).float() * (seen > 0))

@@ -1,26 +1,29 @@
 """What followed each item in training, and how far a session trusts it: memory beside the encoder.
 
-A network generalises well and memorises poorly; counting does the opposite. The score of an item that followed the
-session's last item n times in training gets a(h) + (1 + b(h)) log n on top, a and b linear in the state: with a
-large, the ranking is that of a first-order Markov chain, smoothed by everything else. The idea of letting a wide
-memory and a deep model learn together is that of Wide & Deep (Cheng et al., 2016, arXiv 1606.07792).
+A network generalises well and memorises poorly; counting does the opposite. The score of an item that came g steps
+after the session's g-th last item n times in training gets a_g(h) + b_g(h) log n on top, a and b linear in the state, b_1
+beginning at 1: with a_1 large, the ranking is that of a first-order Markov chain, smoothed by everything else. The idea of
+letting a wide memory and a deep model learn together is that of Wide & Deep (Cheng et al., 2016, arXiv 1606.07792).
 
-Axes: T targets, D width, N items (ids 1..N, 0 is PAD), K followers kept of each item.
+Axes: T targets, D width, N items (ids 1..N, 0 is PAD), G lags, K followers kept of each item and lag.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from recbole_hiersrec.queries import Apart, join_apart
+
 
 class Transitions(nn.Module):
-    """The K items that most often followed each item, and the bonus they get.
+    """The K items that most often came g steps after each item, and the bonus they get.
 
     Args:
-        followers: item ids, most frequent first, 0-padded, [N + 1, K].
-        counts: how often each followed, [N + 1, K].
+        followers: item ids, most frequent first, 0-padded, [G, N + 1, K].
+        counts: how often each came, [G, N + 1, K].
         hidden_size: width D of states.
     """
 
@@ -31,27 +34,61 @@ class Transitions(nn.Module):
         super().__init__()
         self.register_buffer("followers", followers)
         self.register_buffer("counts", counts.float())
-        self.trust = nn.Linear(hidden_size, 2)
+        self.lags = len(followers)
+        self.trust = nn.Linear(hidden_size, 2 * self.lags)
+        first = torch.arange(self.lags) == 0  # what came next begins as a Markov chain, what came later as nothing
+        self.register_buffer("slope", first.float().unsqueeze(-1), persistent=False)
         nn.init.zeros_(self.trust.weight)
         nn.init.zeros_(self.trust.bias)
 
     def look_up(self, last: Tensor, target: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Followers of the items ``last`` [T]: ids [T, K], 0 where there is none; counts [T, K].
+        """Followers of the last items: ids [T, G, K], 0 where there is none; counts [T, G, K].
 
         Args:
-            last: item ids.
-            target: in training, the item that followed each [T]: its own transition is taken out of the counts, as
-                one that is yet to be predicted is in no count. What is left at 0 is none.
+            last: the g-th last item of each session, 0 where it is shorter, [T, G].
+            target: in training, the item that came next, [T]: its own transition is taken out of the counts, as one
+                that is yet to be predicted is in no count. What is left at 0 is none.
         """
-        ids, counts = self.followers[last], self.counts[last]
+        lag = torch.arange(self.lags, device=last.device)
+        ids, counts = self.followers[lag, last], self.counts[lag, last]
         if target is not None:
-            counts = counts - (ids == target.unsqueeze(1)).to(counts.dtype)
+            counts = counts - (ids == target.view(-1, 1, 1)).to(counts.dtype)
         return ids * (counts > 0), counts
 
-    def bonus(self, states: Tensor, ids: Tensor, counts: Tensor) -> Tensor:
-        """What each follower's score gets on top, [T, K]; 0 where there is none."""
-        trust = self.trust(states).float()
-        return (trust[:, :1] + (1 + trust[:, 1:]) * counts.clamp(min=1).log()) * (ids > 0)
+    def bonus(self, states: Tensor, ids: Tensor, counts: Tensor) -> Apart:
+        """What each follower's score gets on top; one that follows at several lags gets all of it once.
+
+        Args:
+            states: [T, D].
+            ids: [T, G, K]; 0 where there is none.
+            counts: [T, G, K].
+
+        Returns:
+            Ids and bonuses, [T, G K], lag by lag.
+        """
+        trust = self.trust(states).float().unflatten(-1, (self.lags, 2)).unsqueeze(-1)  # [T, G, 2, 1]
+        slope = trust[:, :, 1] + self.slope  # [T, G, 1]
+        values = (trust[:, :, 0] + slope * counts.clamp(min=1).log()) * (ids > 0)
+        joined = Apart(ids[:, 0], values[:, 0])
+        for lag in range(1, self.lags):
+            joined = join_apart(joined, Apart(ids[:, lag], values[:, lag]))
+        return joined
+
+
+def last_items(history: Tensor, rows: Tensor, positions: Tensor, lags: int) -> Tensor:
+    """The item at each position and the ones before it, 0 where the session begins later.
+
+    Args:
+        history: item ids, [B, L].
+        rows: of the T positions, [T].
+        positions: in their rows, [T].
+        lags: how many items, G.
+
+    Returns:
+        [T, G].
+    """
+    back = positions.unsqueeze(1) - torch.arange(lags, device=history.device)  # [T, G]
+    return history[rows.unsqueeze(1), back.clamp(min=0)] * (back >= 0)
 
 
 def count_transitions(
@@ -75,9 +112,8 @@ def count_transitions(
     first = np.searchsorted(source, source)  # where the followers of this item begin
     place = np.arange(len(source)) - first
     chosen = place < kept
-    width = int(place[chosen].max(initial=-1)) + 1
-    followers = np.zeros((n_items + 1, width), np.int64)
-    weights = np.zeros((n_items + 1, width), np.float32)
+    followers = np.zeros((n_items + 1, kept), np.int64)
+    weights = np.zeros((n_items + 1, kept), np.float32)
     followers[source[chosen], place[chosen]] = target[chosen]
     weights[source[chosen], place[chosen]] = counts[chosen]
     return followers, weights
