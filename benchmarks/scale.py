@@ -35,7 +35,7 @@ from recbole_hiersrec.data.generator import Generated, GeneratorSettings, genera
 from recbole_hiersrec.data.taxonomy import Taxonomy
 from recbole_hiersrec.evaluation.speed import TOTAL, Step, Timing, rule_steps, take_turns, using_threads
 from recbole_hiersrec.model.network import HierSRecNetwork, build_network
-from recbole_hiersrec.model.transitions import Transitions, count_transitions
+from recbole_hiersrec.model.transitions import Transitions, count_transitions, last_items
 from recbole_hiersrec.queries import Queries, distinct
 from recbole_hiersrec.retrieval.budget import candidate_label, item_budget
 from recbole_hiersrec.retrieval.cells import Cells
@@ -77,7 +77,8 @@ class Served:
         self.network.queries(heads)
         transitions = self.network.transitions
         assert transitions is not None
-        apart = self.network.apart(states, distinct(history), *transitions.look_up(history[last]))
+        seen = last_items(history, *last, transitions.lags)
+        apart = self.network.apart(states, distinct(history), *transitions.look_up(seen))
         return Queries(planted, history, apart, tuple(heads.category_logits))
 
 
@@ -93,7 +94,7 @@ def served(n_items: int, given: dict[str, Any]) -> Served:
     catalogue = _catalogue(made)
     histories, targets, followed = _sessions(made, given["cases"], given["max_length"])
     tables = [torch.from_numpy(table) for table in count_transitions(*followed, n_items, settings.followers)]
-    transitions = Transitions(tables[0], tables[1], settings.hidden_size)
+    transitions = Transitions(tables[0][None], tables[1][None], settings.hidden_size)  # of one lag
     network = build_network(catalogue, settings, given["max_length"], transitions=transitions).eval()
     torch.nn.init.normal_(network.item_bias.weight, std=0.3)
     with torch.inference_mode():

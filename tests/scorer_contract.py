@@ -135,6 +135,20 @@ class ScorerContract:
         assert scorer.item_vectors().shape[0] == self.n_items + 1
         torch.testing.assert_close(scores[:, 1:], product[:, 1:], rtol=self.tolerance, atol=self.tolerance)
 
+    def test_no_item_is_scored_apart_twice(self) -> None:
+        scorer = self.make(self.cases(), 3)
+        if not is_inner_product(scorer):
+            return
+        with torch.no_grad():
+            apart = scorer.queries(scorer.batch(torch.arange(12))).apart
+        if apart is None:
+            return
+        assert apart.ids.shape == apart.bonus.shape
+        for row, bonus in zip(apart.ids, apart.bonus, strict=True):
+            real = row[row > 0].tolist()
+            assert len(real) == len(set(real))
+            assert not bonus[row == 0].any()
+
     @pytest.mark.parametrize("history", ["unmasked", "masked"])
     def test_candidates_of_all_items_give_identical_ranks(
         self, history: Literal["unmasked", "masked"]

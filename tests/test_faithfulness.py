@@ -97,6 +97,24 @@ def test_a_masked_category_against_the_model_run_by_hand() -> None:
     assert found.named.mean == pytest.approx(np.mean(lost))
 
 
+@pytest.mark.parametrize("lags", [1, 2])
+def test_the_bonus_of_followers_is_a_part_that_can_be_dropped(lags: int) -> None:
+    """Places lost without the largest part, from each item's own explanation; followers are it in some cases."""
+    model = Model(lags=lags)
+    cases = Cases(model)
+    named, lost = set(), []
+    with torch.no_grad():
+        scores = cases.scores(cases.history)[:, 1:]
+        first = scores.argmax(1, keepdim=True)
+        for row, told in enumerate(Explainer(model).explain(cases.history, first + 1)):
+            item = told.items[0]
+            named.add(item.named)
+            others = scores[row][torch.arange(30) != first[row]]
+            lost.append(float((others > item.score - item.contributions[item.named]).sum()))
+    assert "scored apart" in named
+    assert measure(model)["part"].named.mean == pytest.approx(np.mean(lost))
+
+
 def test_masking_leaves_the_model_as_it_was() -> None:
     model = Model()
     before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -191,7 +192,7 @@ def test_the_loss_with_a_bonus_by_hand() -> None:
 class Case:
     """Random sessions of few items, so that history, followers, targets and negatives meet in every way."""
 
-    def __init__(self, seed: int, n_followers: int = 3) -> None:
+    def __init__(self, seed: int, n_followers: int = 3, n_lags: int = 2) -> None:
         random = np.random.default_rng(seed)
         lengths = random.integers(1, 7, 5)
         self.sessions = [random.integers(1, N_ITEMS + 1, length + 1).tolist() for length in lengths]
@@ -200,23 +201,25 @@ class Case:
         self.real = labels > 0
         self.targets = labels[self.real]
         n = len(self.targets)
-        drawn = [random.permutation(N_ITEMS + 1)[:n_followers] for _ in range(n)]
-        self.followers = torch.tensor(np.array(drawn)).long().view(n, n_followers)
+        drawn = [random.permutation(N_ITEMS + 1)[:n_followers] for _ in range(n * n_lags)]
+        # [T, G, K]: distinct at each lag, while one item may follow at several
+        self.followers = torch.tensor(np.array(drawn)).long().view(n, n_lags, n_followers)
         torch.manual_seed(seed)
         self.table = torch.randn(N_ITEMS + 1, 4, requires_grad=True)
         self.queries = torch.randn(n, 4, requires_grad=True)
         self.own = torch.randn(n, 1, requires_grad=True)
-        self.known = torch.randn(n, n_followers, requires_grad=True)
+        self.known = torch.randn(n, n_lags, n_followers, requires_grad=True)
 
     def parameters(self, repeat: bool) -> list[Tensor]:
         known = [self.known] if self.known.numel() else []
         return [self.table, self.queries, *known, *([self.own] if repeat else [])]
 
     def loss(self, sampler: Any, repeat: bool, remember: bool) -> Tensor:
-        items = step_items(self.history, self.targets, N_ITEMS, sampler, self.followers)
+        items = step_items(self.history, self.targets, N_ITEMS, sampler, self.followers.flatten(1))
         seen = seen_items(items.history, self.real)
         own = Apart(seen, self.own * (seen > 0))
-        known = Apart(items.followers, self.known * (self.followers > 0))
+        places, bonus = items.followers.view(self.followers.shape), self.known * (self.followers > 0)
+        known = reduce(join_apart, map(Apart, places.unbind(1), bonus.unbind(1)))
         apart = {(1, 1): lambda: join_apart(own, known), (1, 0): lambda: own, (0, 1): lambda: known}
         chosen = apart.get((repeat, remember), lambda: None)()
         return item_loss(self.queries, items, self.table[items.ids], self.real, chosen)
@@ -229,7 +232,8 @@ class Case:
                 scores = (self.table @ self.queries[row]).tolist()
                 for item in set(session[:end]) if repeat else ():
                     scores[item] += self.own[row].item()
-                for item, bonus in zip(self.followers[row].tolist(), self.known[row].tolist(), strict=True):
+                followers, known = self.followers[row].flatten(), self.known[row].flatten()
+                for item, bonus in zip(followers.tolist(), known.tolist(), strict=True):
                     scores[item] += bonus if remember else 0
                 losses.append(np.log(np.exp(scores[1:]).sum()) - scores[session[end]])
                 row += 1
@@ -241,6 +245,12 @@ KINDS = [(True, True), (True, False), (False, True), (False, False)]
 
 def case(seed: int, remember: bool) -> Case:
     return Case(seed, 3 if remember else 0)
+
+
+def test_the_cases_have_targets_that_follow_at_both_lags() -> None:
+    """Their bonuses would be counted wrongly if lags were not joined."""
+    cases = [Case(seed) for seed in range(5)]
+    assert any((c.followers == c.targets.view(-1, 1, 1)).any(2).all(1).any() for c in cases)
 
 
 @pytest.mark.parametrize(("repeat", "remember"), KINDS)
@@ -298,13 +308,14 @@ def test_the_estimate_of_the_partition_function_is_unbiased() -> None:
 
 def test_a_step_looks_up_each_item_once() -> None:
     made = Case(5)
-    items = step_items(made.history, made.targets, N_ITEMS, Given([4, 4, 2], [1.0] * 3), made.followers)  # type: ignore[arg-type]
+    followers = made.followers.flatten(1)
+    items = step_items(made.history, made.targets, N_ITEMS, Given([4, 4, 2], [1.0] * 3), followers)  # type: ignore[arg-type]
     assert items.ids.tolist() == sorted(set(items.ids.tolist()))
     assert items.ids[0] == 0
     for places, ids in (
         (items.history, made.history),
         (items.targets, made.targets),
-        (items.followers, made.followers),
+        (items.followers, followers),
         (items.negatives, torch.tensor([4, 4, 2])),
     ):
         assert places is not None

@@ -18,7 +18,8 @@ from recbole_hiersrec.data.taxonomy import Taxonomy
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.scorer import Cases, Scorer, score
 from recbole_hiersrec.model.network import HierSRecNetwork, build_network
-from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.model.transitions import Transitions, count_transitions, last_items
+from recbole_hiersrec.queries import Apart, Queries, distinct
 from recbole_hiersrec.settings import HierSRecSettings
 
 register()
@@ -43,23 +44,39 @@ def catalogue(n_items: int = N_ITEMS) -> Catalogue:
     return Catalogue(tokens, Taxonomy.from_paths(paths, ["a", "b", "c"]), titles, metadata)
 
 
-def network(seed: int = 3, **settings: Any) -> HierSRecNetwork:
+def random_transitions(lags: int, hidden_size: int) -> Transitions:
+    """Of items that follow more than once, at several lags; the trust is random, too."""
+    generator = np.random.default_rng(4)
+    found = []
+    for _ in range(lags):
+        before = generator.integers(1, N_ITEMS + 1, 600)
+        found.append(count_transitions(before, 1 + (before + generator.integers(0, 6, 600)) % 30, N_ITEMS, 4))
+    ids, counts = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*found, strict=True))
+    made = Transitions(ids, counts, hidden_size)
+    torch.nn.init.normal_(made.trust.weight)
+    torch.nn.init.normal_(made.trust.bias)
+    return made
+
+
+def network(seed: int = 3, *, lags: int = 0, **settings: Any) -> HierSRecNetwork:
+    """Random; with ``lags`` it remembers what followed the last items, that many."""
     torch.manual_seed(seed)
     chosen = HierSRecSettings(
         hidden_size=8, inner_size=16, initializer_range=0.3, metadata_fields=("m",), **settings
     )
-    built = build_network(catalogue(), chosen, max_length=8).eval()
+    transitions = random_transitions(lags, chosen.hidden_size) if lags else None
+    built = build_network(catalogue(), chosen, max_length=8, transitions=transitions).eval()
     for parameter in (built.item_bias.weight, built.level_weight, *built.heads.bias):
         torch.nn.init.normal_(parameter)  # so that no term of the score is 0
     return built
 
 
 class NetworkScorer:
-    """A network as a scorer of cases."""
+    """A network as a scorer of cases; with ``lags``, repeated items and followers are scored apart."""
 
-    def __init__(self, cases: Cases, seed: int) -> None:
+    def __init__(self, cases: Cases, seed: int, lags: int = 0) -> None:
         self.cases = cases
-        self.network = network(seed)
+        self.network = network(seed, lags=lags)
         self.n_items = N_ITEMS
 
     def batch(self, index: torch.Tensor) -> Any:
@@ -67,8 +84,18 @@ class NetworkScorer:
 
     def queries(self, batch: Any) -> Queries:
         history, length = batch
-        states = self.network.states(history)[torch.arange(len(history)), length - 1]
-        return Queries(self.network.queries(self.network.heads(states)), history)
+        rows, positions = torch.arange(len(history)), length - 1
+        states, heads = self.network.read(history, (rows, positions))
+        return Queries(self.network.queries(heads), history, self.apart(history, rows, positions, states))
+
+    def apart(
+        self, history: torch.Tensor, rows: torch.Tensor, positions: torch.Tensor, states: torch.Tensor
+    ) -> Apart | None:
+        transitions = self.network.transitions
+        if transitions is None:
+            return None
+        last = last_items(history, rows, positions, transitions.lags)
+        return self.network.apart(states, distinct(history), *transitions.look_up(last))
 
     def item_vectors(self) -> torch.Tensor:
         return self.network.item_vectors()
@@ -82,6 +109,25 @@ class TestNetworkAsScorer(ScorerContract):
 
     def make(self, cases: Cases, seed: int) -> Scorer:
         return NetworkScorer(cases, seed)
+
+
+class TestNetworkWithFollowersAsScorer(ScorerContract):
+    n_items = N_ITEMS
+
+    def make(self, cases: Cases, seed: int) -> Scorer:
+        return NetworkScorer(cases, seed, lags=3)
+
+    def test_followers_and_own_items_meet(self) -> None:
+        """The cases of the contract hold each kind of item scored apart, and ones of several kinds."""
+        scorer = NetworkScorer(self.cases(), 3, lags=3)
+        batch = scorer.batch(torch.arange(12))
+        history, length = batch
+        made = scorer.network.transitions
+        assert made is not None
+        followers, _ = made.look_up(last_items(history, torch.arange(12), length - 1, 3))
+        per_lag = [[set(lag) - {0} for lag in row] for row in followers.tolist()]
+        assert any(lags[0] & lags[1] for lags in per_lag)
+        assert any(lags[0] & set(own) for lags, own in zip(per_lag, history.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("feedback", ["soft", "hard", "none"])

@@ -119,7 +119,7 @@ class StepItems:
         ids: [U]; the PAD, then each item once when sampled, else 0..N.
         history: positions in ``ids`` of the session items, [B, L].
         targets: positions in ``ids``, [T].
-        followers: positions in ``ids`` of the items that followed each target's last item in training, [T, K].
+        followers: positions in ``ids`` of the items that followed each target's last items in training, [T, G K].
         negatives: positions in ``ids``, [S]; None: all items are compared.
         expected: E[count] of each negative, [S].
     """
@@ -146,7 +146,7 @@ def step_items(
         targets: item ids, [T].
         n_items: N.
         sampler: None for the full softmax.
-        followers: item ids, 0 for none, [T, K].
+        followers: item ids, 0 for none, [T, G K].
     """
     if followers is None:
         followers = targets.new_zeros(len(targets), 0)
@@ -177,7 +177,7 @@ def item_loss(
         vectors: of ``items.ids``, [U, A].
         real: positions that have a target, [B, L].
         apart: items that get a bonus, as positions in ``items.ids``: the session's own items [T, L] or none, then
-            the followers [T, K].
+            the followers [T, G K].
     """
     if items.negatives is None or items.expected is None:
         return full_softmax(queries, vectors, items.targets, apart)
@@ -203,9 +203,8 @@ def _apart_scores(queries: Tensor, items: StepItems, vectors: Tensor, real: Tens
         return followers
     padded = queries.new_zeros(*real.shape, queries.size(-1))  # [B, L, A]
     padded[real] = queries
-    own = F.embedding(items.history, vectors).to(
-        queries.dtype
-    )  # [B, L, A], once a session instead of once a target
+    own = F.embedding(items.history, vectors)  # [B, L, A], once a session instead of once a target
+    own = own.to(queries.dtype)
     return torch.cat([(padded @ own.transpose(1, 2))[real].float(), followers], dim=1)
 
 

@@ -1,9 +1,10 @@
 """What followed each item in training, and how far a session trusts it: memory beside the encoder.
 
-A network generalises well and memorises poorly; counting does the opposite. The score of an item that came g steps
-after the session's g-th last item n times in training gets a_g(h) + b_g(h) log n on top, a and b linear in the state, b_1
-beginning at 1: with a_1 large, the ranking is that of a first-order Markov chain, smoothed by everything else. The idea of
-letting a wide memory and a deep model learn together is that of Wide & Deep (Cheng et al., 2016, arXiv 1606.07792).
+A network generalises well and memorises poorly; counting does the opposite. The score of an item that came g
+steps after the session's g-th last item n times in training gets a_g(h) + b_g(h) log n on top, a and b linear in
+the state, b_1 beginning at 1: with a_1 large, the ranking is that of a first-order Markov chain, smoothed by
+everything else. The idea of letting a wide memory and a deep model learn together is that of Wide & Deep (Cheng
+et al., 2016, arXiv 1606.07792).
 
 Axes: T targets, D width, N items (ids 1..N, 0 is PAD), G lags, K followers kept of each item and lag.
 """
@@ -36,7 +37,8 @@ class Transitions(nn.Module):
         self.register_buffer("counts", counts.float())
         self.lags = len(followers)
         self.trust = nn.Linear(hidden_size, 2 * self.lags)
-        first = torch.arange(self.lags) == 0  # what came next begins as a Markov chain, what came later as nothing
+        # What came next begins as a Markov chain, what came later as nothing.
+        first = torch.arange(self.lags) == 0
         self.register_buffer("slope", first.float().unsqueeze(-1), persistent=False)
         nn.init.zeros_(self.trust.weight)
         nn.init.zeros_(self.trust.bias)
@@ -46,8 +48,8 @@ class Transitions(nn.Module):
 
         Args:
             last: the g-th last item of each session, 0 where it is shorter, [T, G].
-            target: in training, the item that came next, [T]: its own transition is taken out of the counts, as one
-                that is yet to be predicted is in no count. What is left at 0 is none.
+            target: in training, the item that came next, [T]: its own transition is taken out of the counts, as
+                one that is yet to be predicted is in no count. What is left at 0 is none.
         """
         lag = torch.arange(self.lags, device=last.device)
         ids, counts = self.followers[lag, last], self.counts[lag, last]
