@@ -36,7 +36,7 @@ from recbole_hiersrec.data.taxonomy import Taxonomy
 from recbole_hiersrec.evaluation.speed import TOTAL, Step, Timing, rule_steps, take_turns, using_threads
 from recbole_hiersrec.model.network import HierSRecNetwork, build_network
 from recbole_hiersrec.model.transitions import Transitions, count_transitions, last_items
-from recbole_hiersrec.queries import Queries, distinct
+from recbole_hiersrec.queries import Queries, check_sessions, distinct
 from recbole_hiersrec.retrieval.budget import candidate_label, item_budget
 from recbole_hiersrec.retrieval.cells import Cells
 from recbole_hiersrec.retrieval.lists import build_lists, cell_cap
@@ -70,15 +70,16 @@ class Served:
     def encode(self, batch: tuple[Tensor, Tensor, Tensor]) -> Queries:
         """Encoder and heads, as :meth:`HierSRec.encode` runs them; the planted queries stand in for theirs."""
         history, length, planted = batch
+        longest = check_sessions(history, length, len(self.item_vectors) - 1, history.size(1))
         last = torch.arange(len(history)), length - 1
         width = self.network.heads.hidden_size
         table = self.item_vectors[:, :width]
-        states, heads = self.network.read(history[:, : int(length.max())], last, table)
+        states, heads = self.network.read(history[:, :longest], last, table)
         self.network.queries(heads)
         transitions = self.network.transitions
         assert transitions is not None
         seen = last_items(history, *last, transitions.lags)
-        apart = self.network.apart(states, distinct(history), *transitions.look_up(seen))
+        apart = self.network.apart(states, lambda: distinct(history), *transitions.look_up(seen))
         return Queries(planted, history, apart, tuple(heads.category_logits))
 
 
@@ -92,9 +93,13 @@ def served(n_items: int, given: dict[str, Any]) -> Served:
     torch.manual_seed(given["seed"])
     settings = HierSRecSettings(hidden_size=given["hidden_size"], initializer_range=1 / 3**0.5)
     catalogue = _catalogue(made)
-    histories, targets, followed = _sessions(made, given["cases"], given["max_length"])
-    tables = [torch.from_numpy(table) for table in count_transitions(*followed, n_items, settings.followers)]
-    transitions = Transitions(tables[0][None], tables[1][None], settings.hidden_size)  # of one lag
+    histories, targets = _sessions(made, given["cases"], given["max_length"])
+    found = [
+        count_transitions(*_followed(made, lag), n_items, settings.followers)
+        for lag in range(1, settings.follower_lags + 1)
+    ]
+    ids, counts = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*found, strict=True))
+    transitions = Transitions(ids, counts, settings.hidden_size)
     network = build_network(catalogue, settings, given["max_length"], transitions=transitions).eval()
     torch.nn.init.normal_(network.item_bias.weight, std=0.3)
     with torch.inference_mode():
@@ -124,12 +129,22 @@ def _catalogue(made: Generated) -> Catalogue:
     return Catalogue(tuple(map(str, range(1, len(leaf)))), taxonomy, nothing, nothing)
 
 
-def _sessions(
-    made: Generated, n_cases: int, max_length: int
-) -> tuple[Tensor, Tensor, tuple[np.ndarray, np.ndarray]]:
-    """Histories [n, L] and targets [n] of the first sessions; all transitions of the log."""
+def _log(made: Generated) -> tuple[np.ndarray, np.ndarray]:
+    """Session and item of every click, session by session, in time order."""
     events = made.events.sort("session", "time")
-    session, item = events["session"].to_numpy(), events["item"].to_numpy()
+    return events["session"].to_numpy(), events["item"].to_numpy()
+
+
+def _followed(made: Generated, lag: int) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of the log: (item, item that came ``lag`` steps after it in the session)."""
+    session, item = _log(made)
+    same = session[lag:] == session[:-lag]
+    return item[:-lag][same], item[lag:][same]
+
+
+def _sessions(made: Generated, n_cases: int, max_length: int) -> tuple[Tensor, Tensor]:
+    """Histories [n, L] and targets [n] of the first sessions."""
+    session, item = _log(made)
     same = session[1:] == session[:-1]
     history, targets = (
         torch.zeros(n_cases, max_length, dtype=torch.long),
@@ -140,7 +155,7 @@ def _sessions(
         kept = torch.from_numpy(item[start : stop - 1][-max_length:].copy())
         history[row, : len(kept)] = kept
         targets[row] = int(item[stop - 1])
-    return history, targets, (item[:-1][same], item[1:][same])
+    return history, targets
 
 
 def top_of_all(vectors: Tensor, queries: Tensor, k: int) -> np.ndarray:

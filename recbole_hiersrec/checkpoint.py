@@ -107,6 +107,33 @@ def load(folder: Path) -> Checkpoint:
     )
 
 
+def misfit(wanted: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> str:
+    """What keeps a checkpoint's weights ``state`` from being those that a model has, ``wanted``; "" if nothing does.
+
+    Returns:
+        Names of up to three weights of each kind: missing, unexpected, and of another shape.
+    """
+    shapes = {
+        name: f"{name} {_shape(state[name])}, not {_shape(wanted[name])}"
+        for name in wanted.keys() & state.keys()
+        if state[name].shape != wanted[name].shape
+    }
+    kinds = {
+        "missing": sorted(wanted.keys() - state.keys()),
+        "unexpected": sorted(state.keys() - wanted.keys()),
+        "of another shape": [shapes[name] for name in sorted(shapes)],
+    }
+    return "; ".join(f"{kind}: {_first(names)}" for kind, names in kinds.items() if names)
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"
+
+
+def _first(names: Sequence[str], n: int = 3) -> str:
+    return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")
+
+
 def _read_head(folder: Path) -> dict[str, Any]:
     path = folder / _HEAD
     if not path.is_file():

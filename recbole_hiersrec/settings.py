@@ -73,9 +73,9 @@ class HierSRecSettings(Settings):
     )
     category_score: Literal["joint", "detached", "none"] = Field(
         "joint",
-        description="How the categories' scores enter the item score: learned from both tasks, from the category "
-        "task alone (the item task learns their weight), or not at all (with category_feedback none: plain "
-        "multi-task learning).",
+        description="How the categories' scores enter the item score: with the gradients of the item task, without "
+        "them (it learns their weight alone; what a prediction passes on it still moves), or not at all (with "
+        "category_feedback none: plain multi-task learning).",
     )
     category_encoder: Literal["shared", "separate"] = Field(
         "shared", description="Whether the category task has a Transformer of its own."
@@ -85,7 +85,7 @@ class HierSRecSettings(Settings):
         description="Add r(h) to the score of the items that the session already holds: learns from the session "
         "whether items come again.",
     )
-    followers: Annotated[int, Field(ge=0, le=1000)] = Field(
+    followers: Annotated[int, Field(ge=0, le=100)] = Field(
         20,
         description="How many of the items that most often followed an item in training are remembered and get a "
         "learned bonus; 0: none.",
@@ -118,7 +118,7 @@ class HierSRecSettings(Settings):
             return (float(weights),) * n_levels
         if len(weights) != n_levels:
             raise InputError(
-                f"category_loss_weight: received {len(weights)} numbers, the taxonomy has {n_levels} levels"
+                f"category_loss_weight: received {len(weights)} numbers, the model predicts {n_levels} levels"
             )
         return tuple(float(weight) for weight in weights)
 

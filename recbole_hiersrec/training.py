@@ -24,6 +24,7 @@ from recbole_hiersrec.evaluation.metrics import METRICS
 from recbole_hiersrec.evaluation.ranks import rank_cases
 from recbole_hiersrec.optim import TablesAdam, tables_of
 from recbole_hiersrec.scoring import cases_of, scorer_of, tokens_of
+from recbole_hiersrec.settings import training_settings
 
 BAR = "{desc} |{bar:8}| {percentage:3.0f}% {elapsed}<{remaining}{postfix}"
 """The time left is that until the limits; patience may end the training earlier."""
@@ -39,6 +40,7 @@ class TrainingReport:
         steps: optimiser steps taken.
         best_epoch: epoch (from 1) whose parameters were kept; 0 when none was validated.
         stopped_by: "patience", "epochs", "steps", "seconds", or "counted" for models that only count.
+        precision: of the matrix products of training, "float32" or "bfloat16".
         valid_metric: name of the validation metric, such as NDCG@10.
         best_valid: its best value; None when there was no validation.
         curve: per validation: epoch, seconds so far, mean training loss, validation value.
@@ -49,6 +51,7 @@ class TrainingReport:
     steps: int = 0
     best_epoch: int = 0
     stopped_by: str = ""
+    precision: str = "float32"
     valid_metric: str = ""
     best_valid: float | None = None
     curve: list[dict[str, float | None]] = field(default_factory=list)
@@ -69,7 +72,11 @@ class HierSRecTrainer(Trainer):
         self.max_steps = config["max_steps"] or math.inf
         self.max_seconds = config["max_seconds"] or math.inf
         self.report = TrainingReport(valid_metric=config["valid_metric"])
-        self.precision = precision_of(config["precision"] or "auto", self.device)
+        own = training_settings(config.final_config_dict, "training")
+        positions = way_of(model) == "every position"
+        self.precision = precision_of(own.precision or "auto", self.device) if positions else torch.float32
+        self.report.precision = str(self.precision).removeprefix("torch.")
+        self.decay = own.weight_average if positions else None
         self.recboles = True  # whether fit also returns RecBole's own validation metrics
         self.average: WeightAverage | None = None
         self._began = 0.0
@@ -140,8 +147,8 @@ class HierSRecTrainer(Trainer):
             train_data = LengthBuckets(
                 train_data._dataset, self.config["train_batch_size"], self.config["seed"]
             )
-            if self.config["weight_average"]:
-                self.average = WeightAverage(self.model, self.config["weight_average"])
+            if self.decay:
+                self.average = WeightAverage(self.model, self.decay)
         total = min(self.epochs * len(train_data), self.max_steps)
         with tqdm(total=total, disable=not show_progress, dynamic_ncols=True, bar_format=BAR) as bar:
             while not report.stopped_by:
@@ -167,9 +174,10 @@ class HierSRecTrainer(Trainer):
         return super()._build_optimizer(**kwargs)
 
     def _loss(self, interaction: Any) -> Any:
-        """The model's loss; models of this package compute its matrix products in the chosen precision."""
-        lower = self.precision == torch.bfloat16 and way_of(self.model) == "every position"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=lower):
+        """The model's loss, its matrix products in the chosen precision; RecBole's ``enable_amp`` is left alone."""
+        if self.precision != torch.bfloat16:
+            return self.model.calculate_loss(interaction)
+        with torch.autocast(self.device.type, torch.bfloat16):
             return self.model.calculate_loss(interaction)
 
     def _check_nan(self, loss: torch.Tensor) -> None:
@@ -298,15 +306,11 @@ class _LimitedBatches:
 
 
 def precision_of(name: str, device: torch.device) -> torch.dtype:
-    """Type of the matrix products of training; "auto": bfloat16 where the processor computes in it.
+    """Type of the matrix products of training, from auto, float32 or bfloat16.
 
-    Weights, sums, losses and everything outside training stay float32.
-
-    Raises:
-        InputError: the name is none of auto, float32, bfloat16.
+    "auto" is bfloat16 where the processor computes in it. Weights, sums, losses and everything outside training stay
+    float32.
     """
-    if name not in ("auto", "float32", "bfloat16"):
-        raise InputError(f"precision: received {name!r}, allowed: auto, float32, bfloat16")
     if name == "auto":
         able = (
             torch.cuda.is_bf16_supported(including_emulation=False)
@@ -344,7 +348,8 @@ def load_data_and_model(folder: str | Path) -> tuple[Any, Any, Any, Any, Any, An
         (config, model, dataset, train_data, valid_data, test_data), as RecBole's function of this name.
 
     Raises:
-        CheckpointError: damaged or foreign checkpoint, or the data set now has other items than the checkpoint.
+        CheckpointError: damaged or foreign checkpoint, the data set now has other items than the checkpoint, or its
+            weights are not those of this version's model.
     """
     content = checkpoint.load(Path(folder))
     config = compat.rebuild_config(content.config, f"checkpoint {folder}")
@@ -361,7 +366,12 @@ def load_data_and_model(folder: str | Path) -> tuple[Any, Any, Any, Any, Any, An
     model = get_model(config["model"])(config, parts[0]._dataset).to(config["device"])
     try:
         model.load_state_dict(content.state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"checkpoint {folder}: the weights do not fit its settings: {reason}") from None
+    except RuntimeError:
+        differences = checkpoint.misfit(model.state_dict(), content.state)
+        if not differences:
+            raise
+        raise CheckpointError(
+            f"checkpoint {folder}: made by another version or with other settings: the weights do not fit "
+            f"({differences})"
+        ) from None
     return config, model, dataset, *parts

@@ -80,8 +80,8 @@ def test_a_masked_category_against_the_model_run_by_hand() -> None:
             queries = model.encode(cases.history[row : row + 1])
             first = int(score(queries, cases.table)[0, 1:].argmax()) + 1
             own = int(net.items.item_category[first, 0])
-            state = net.states(cases.history[row : row + 1])[:, -1]
-            heads = net.heads(state)
+            history = cases.history[row : row + 1]
+            state, heads = net.read(history, (torch.tensor([0]), torch.tensor([history.size(1) - 1])))
             chances = heads.category_logits[0].softmax(-1)
             chances[0, own] = 0
             chances /= chances.sum()

@@ -75,7 +75,7 @@ def test_hiersrec_settings_pick_their_own_keys() -> None:
 def test_loss_weights_a_level() -> None:
     assert HierSRecSettings(category_loss_weight=0.5).loss_weights(2) == (0.5, 0.5)
     assert HierSRecSettings(category_loss_weight=(0.1, 0.2)).loss_weights(2) == (0.1, 0.2)
-    with pytest.raises(InputError, match="received 2 numbers, the taxonomy has 3 levels"):
+    with pytest.raises(InputError, match="received 2 numbers, the model predicts 3 levels"):
         HierSRecSettings(category_loss_weight=(0.1, 0.2)).loss_weights(3)
 
 
@@ -113,6 +113,8 @@ def test_every_suite_that_ships_parses() -> None:
     shipped = sorted(resources.suite("x").parent.glob("*.yaml"))
     assert "quickstart" in [path.stem for path in shipped]
     for path in shipped:
+        if path.stem == "scale":
+            continue  # the settings of benchmarks/scale.py
         assert parse(SuiteSettings, read_yaml(path), str(path)).name == path.stem
 
 

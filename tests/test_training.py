@@ -221,9 +221,29 @@ def test_auto_asks_the_device_that_trains(monkeypatch: pytest.MonkeyPatch, able:
 
 @pytest.mark.parametrize("name", ["float16", "bf16", 16])
 def test_another_precision_is_refused(shop: Path, tmp_path: Path, name: object) -> None:
-    message = f"^precision: received {name!r}, allowed: auto, float32, bfloat16$"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=f"^training: precision: .*'auto', 'float32' or 'bfloat16'.*{name}"):
         trainer(shop, tmp_path, precision=name)
+
+
+@pytest.mark.parametrize("decay", [-0.5, 1.0, 1.5])
+def test_an_average_that_never_settles_is_refused(shop: Path, tmp_path: Path, decay: float) -> None:
+    with pytest.raises(InputError, match=f"^training: weight_average: .*{decay}"):
+        trainer(shop, tmp_path, weight_average=decay)
+
+
+@pytest.mark.parametrize("amp", [True, False])
+def test_recboles_enable_amp_is_left_alone(shop: Path, tmp_path: Path, amp: bool) -> None:
+    made, train, valid = trainer(shop, tmp_path, "SASRec", epochs=1, enable_amp=amp)
+    seen: set[bool] = set()
+    own = made.model.calculate_loss
+
+    def watched(rows: Any) -> Any:
+        seen.add(torch.is_autocast_enabled("cpu"))
+        return own(rows)
+
+    made.model.calculate_loss = watched
+    made.fit(train, valid, saved=False)
+    assert seen == {amp}
 
 
 def trained(shop: Path, tmp_path: Path, **settings: Any) -> HierSRecTrainer:

@@ -91,7 +91,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         "job": job.to_dict(),
         "data": describe(data),
         "training": {
-            "seconds": report.seconds + (built if report.stopped_by == "counted" else 0.0),
+            "seconds": report.seconds + built,  # models may count the training part when they are made
             "epochs": report.epochs,
             "best_epoch": report.best_epoch,
             "steps": report.steps,
@@ -99,6 +99,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
             "valid_metric": report.valid_metric,
             "best_valid": report.best_valid,
             "way": way_of(model),
+            "precision": report.precision,
             "parameters": 0 if report.stopped_by == "counted" else _parameters(model),
             "curve": report.curve,
         },

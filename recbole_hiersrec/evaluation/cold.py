@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_hiersrec.data.files import SHORTEST, atomic_files, header, read_columns
+from recbole_hiersrec.data.files import LINE, SEPARATOR, SHORTEST, atomic_files, header, read_columns
 from recbole_hiersrec.data.parts import TEST, parts_of
+from recbole_hiersrec.data.taxonomy import LEARNED
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.metrics import recall
 from recbole_hiersrec.evaluation.ranks import rank_cases
@@ -56,6 +57,10 @@ def hold_out(name: str, source: str | Path, target: Path, *, share: float, seed:
     is the test target, and sessions with fewer than four interactions left go. The times are as prepared, so
     ties are in the order of the file.
 
+    Learned category levels were clustered from training clicks, those on the held-out items among them: the cells of
+    the held-out items are blank in the copy, so that they are of "(unknown)" as all items without training clicks.
+    The other items stay in the clusters that they have.
+
     Args:
         name: of the data set.
         source: folder that holds the data set's folder.
@@ -86,13 +91,37 @@ def hold_out(name: str, source: str | Path, target: Path, *, share: float, seed:
         keep = rows_left(number, table["timestamp"].cast(float).to_numpy(), is_held)
     folder = target / name
     folder.mkdir(parents=True)
-    head, *lines = files["inter"].read_text(encoding="utf-8").splitlines()
-    kept = [line for line, stays in zip(lines, keep, strict=True) if stays]
-    (folder / f"{name}.inter").write_text("\n".join([head, *kept]) + "\n", encoding="utf-8")
+    lines = _lines(files["inter"])
+    stay = [1, *table[LINE].to_numpy()[keep].tolist()]
+    _write(folder / f"{name}.inter", [lines[number - 1] for number in stay])
     for path in files["inter"].parent.glob(f"{name}.*"):
-        if path.suffix in (".item", ".user", ".yaml"):
+        if path.suffix in (".user", ".yaml"):
             shutil.copyfile(path, folder / path.name)
+    if "item" in files:
+        _write(folder / f"{name}.item", _without_learned(files["item"], held))
     return held
+
+
+def _without_learned(path: Path, items: set[str]) -> list[str]:
+    """Lines of an .item file in which the cells of learned levels are blank for ``items``."""
+    lines = _lines(path)
+    learned = [place for place, (field, _) in enumerate(header(path)) if field.startswith(LEARNED)]
+    for number, item in read_columns(path, ["item_id"]).iter_rows():
+        if item in items:
+            cells = lines[number - 1].split(SEPARATOR)
+            for place in learned:
+                cells[place] = ""
+            lines[number - 1] = SEPARATOR.join(cells)
+    return lines
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines of an atomic file as its readers number them: only a line feed ends one, and tokens may hold the rest."""
+    return path.read_bytes().decode("utf-8").removesuffix("\n").split("\n")
+
+
+def _write(path: Path, lines: Sequence[str]) -> None:
+    path.write_bytes(("\n".join(lines) + "\n").encode("utf-8"))
 
 
 def is_temporal(files: Mapping[str, Path]) -> bool:

@@ -101,24 +101,6 @@ def mean_interval(
     return interval(float(series.mean()), means[:, 0], confidence)
 
 
-def kept(
-    a: np.ndarray,
-    b: np.ndarray,
-    clusters: np.ndarray,
-    *,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-    seed: int,
-) -> Interval:
-    """mean(a) / mean(b), such as the share of its accuracy that a model keeps on candidates, and its interval.
-
-    Arguments as in :func:`paired_difference`; NaN where mean(b) is 0.
-    """
-    values = np.stack([_checked(a, clusters, "a"), _checked(b, clusters, "b")])
-    means = bootstrap_means(values, clusters, resamples=resamples, seed=seed)
-    return ratio_interval(values.mean(axis=1), means, confidence)
-
-
 def seed_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Interval:
     """Mean over seeds and its Student t interval; one seed alone has no bounds (NaN).
 

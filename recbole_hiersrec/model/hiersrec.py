@@ -84,14 +84,13 @@ class HierSRec(SequentialRecommender):
         items = step_items(history, targets, self.n_items - 1, self.sampler, followers.flatten(1))
         vectors = self.network.items(items.ids)  # [U, D]
         states, heads = self.network.read(items.history, real, vectors)  # [T, D]
+        seen = None if self.network.repeat is None else seen_items(items.history, real)
         of_items = item_loss(
             self.network.queries(heads),
             items,
             self.network.item_vectors(items.ids, vectors),
             real,
-            self.network.apart(
-                states, seen_items(items.history, real), items.followers.view(counts.shape), counts
-            ),
+            self.network.apart(states, seen, items.followers.view(counts.shape), counts),
         )
         categories = self.network.items.item_category[targets]
         return multi_task(of_items, heads.category_logits, categories, self.loss_weights)
@@ -113,7 +112,8 @@ class HierSRec(SequentialRecommender):
         last = torch.arange(len(history), device=history.device), length - 1
         # What is padding in all rows changes nothing, and costs as much as items do.
         states, heads = self.network.read(history[:, :longest], last, table)
-        apart = self.network.apart(states, distinct(history), *self._look_up(history, *last))
+        seen = None if self.network.repeat is None else distinct(history)
+        apart = self.network.apart(states, seen, *self._look_up(history, *last))
         return Queries(self.network.queries(heads), history, apart, tuple(heads.category_logits))
 
     def item_vectors(self) -> Tensor:

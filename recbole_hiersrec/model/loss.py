@@ -240,8 +240,8 @@ class NegativeSampler:
 
 
 def takes_sparse(config: Any) -> bool:
-    """Whether RecBole's configuration can do with sparse gradients: Adam, no decay, no clipping (torch has none)."""
-    dense = config["weight_decay"] or config["clip_grad_norm"]
+    """Whether RecBole's configuration can do with sparse gradients: Adam; no decay, clipping or scaling."""
+    dense = config["weight_decay"] or config["clip_grad_norm"] or config["enable_scaler"]
     return str(config["learner"]).lower() == "adam" and not dense
 
 

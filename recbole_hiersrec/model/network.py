@@ -66,10 +66,6 @@ class HierSRecNetwork(nn.Module):
                 if module.padding_idx is not None:
                     nn.init.zeros_(module.weight[module.padding_idx])
 
-    def states(self, history: Tensor, table: Tensor | None = None) -> Tensor:
-        """Sessions [B, L] -> states [B, L, D]; ``table`` [U, D] holds the vectors that ``history`` points to."""
-        return self.encoder(self.items(history) if table is None else table[history])
-
     def read(
         self, history: Tensor, where: Tensor | tuple[Tensor, Tensor], table: Tensor | None = None
     ) -> tuple[Tensor, HeadsOutput]:
@@ -88,12 +84,12 @@ class HierSRecNetwork(nn.Module):
         of_category = None if self.category_encoder is None else self.category_encoder(inputs)[where]
         return states, self.heads(states, of_category)
 
-    def apart(self, states: Tensor, seen: Tensor, followers: Tensor, counts: Tensor) -> Apart | None:
+    def apart(self, states: Tensor, seen: Tensor | None, followers: Tensor, counts: Tensor) -> Apart | None:
         """Items that get a bonus: the session's own r(h), and what followed its last item.
 
         Args:
             states: [T, D].
-            seen: distinct items of each session, 0-padded, [T, L].
+            seen: distinct items of each session, 0-padded, [T, L]; None: they get no bonus.
             followers: what followed its last items at each lag, 0-padded, [T, G, K].
             counts: how often, [T, G, K].
 
@@ -103,7 +99,7 @@ class HierSRecNetwork(nn.Module):
         known = None
         if self.transitions is not None:
             known = self.transitions.bonus(states, followers, counts)
-        if self.repeat is None:
+        if self.repeat is None or seen is None:
             return known
         own = Apart(seen, self.repeat(states).float() * (seen > 0))
         return own if known is None else join_apart(own, known)
