@@ -79,7 +79,7 @@ class Served:
         transitions = self.network.transitions
         assert transitions is not None
         seen = last_items(history, *last, transitions.lags)
-        apart = self.network.apart(states, lambda: distinct(history), *transitions.look_up(seen))
+        apart = self.network.apart(states, distinct(history), *transitions.look_up(seen))
         return Queries(planted, history, apart, tuple(heads.category_logits))
 
 

@@ -114,7 +114,7 @@ def misfit(wanted: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]
         Names of up to three weights of each kind: missing, unexpected, and of another shape.
     """
     shapes = {
-        name: f"{name} {_shape(state[name])}, not {_shape(wanted[name])}"
+        name: f"{name} {_shape(state[name])} instead of {_shape(wanted[name])}"
         for name in wanted.keys() & state.keys()
         if state[name].shape != wanted[name].shape
     }

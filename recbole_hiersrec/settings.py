@@ -227,11 +227,14 @@ class CandidateSettings(Settings):
     super_lists: Annotated[int, Field(ge=0, strict=True)] | None = Field(
         None,
         description="Clusters of lists that are compared first; 0: every centroid is compared; None: 0 where "
-        "compared_fraction allows that, otherwise about the square root of the number of lists.",
+        "compared_fraction allows that or is too small for two levels, otherwise about the square root of the number "
+        "of lists.",
     )
     compared_fraction: Fraction = Field(
         0.02,
-        description="Most centroids compared a query where there are super-lists, as a share of all items.",
+        description="Centroids compared a query where there are super-lists, as a share of all items: a target, "
+        "exceeded where a budget could not be filled otherwise. Too small for super-lists: every centroid is compared. "
+        "ScannedFraction counts them all, and the record warns where it is above item_fraction + compared_fraction.",
     )
     mixed_share: Probability = Field(0.5, description="Share of mixed's budget that co-visitation fills.")
     exact: bool = Field(False, description="Also search all items exactly, with bounds; inner products only.")

@@ -14,7 +14,9 @@ import torch
 from atomic_files import write_shop, write_split
 from test_model import N_ITEMS, network
 
+from recbole_hiersrec.data.catalogue import read_catalogue
 from recbole_hiersrec.data.files import column
+from recbole_hiersrec.data.taxonomy import UNKNOWN
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.cold import (
     ADDED,
@@ -31,6 +33,7 @@ from recbole_hiersrec.evaluation.scorer import Cases, score
 from recbole_hiersrec.queries import Queries
 from recbole_hiersrec.retrieval.cells import Cells
 from recbole_hiersrec.retrieval.lists import build_lists
+from recbole_hiersrec.settings import HierSRecSettings
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "cold_start.py"
 
@@ -72,6 +75,48 @@ def test_temporal_split_keeps_test_sessions(tmp_path: Path) -> None:
     assert after == wanted
     assert any(item in held for _, item in after)
     assert (tmp_path / "copy" / "shop" / "shop.user").is_file()
+
+
+LINE_SEPARATOR = "\u2028"
+
+
+@pytest.mark.parametrize("blank", [-1, 30], ids=["last", "within"])
+def test_lines_are_those_of_the_reader(tmp_path: Path, blank: int) -> None:
+    """A blank line is no row, and a line separator within a token ends no line."""
+    source = write_shop(tmp_path / "data")
+    path = source / "shop" / "shop.inter"
+    lines = path.read_text(encoding="utf-8").replace("i3\t", f"i3{LINE_SEPARATOR}\t").split("\n")
+    lines.insert(blank, "")
+    path.write_text("\n".join(lines), encoding="utf-8")
+    write_split(source)
+    held = hold_out("shop", source, tmp_path / "copy", share=0.3, seed=1)
+    before, after = rows_of(source), rows_of(tmp_path / "copy")
+    assert f"i3{LINE_SEPARATOR}" in {item for _, item in before}
+    assert after == [(user, item) for user, item in before if item not in held or user in ("u10", "u11")]
+
+
+def test_learned_levels_of_held_out_items_are_blank(tmp_path: Path) -> None:
+    """They were clustered from the clicks that the copy leaves out; the other columns and items are as they were."""
+    source = write_shop(tmp_path / "data")
+    path = source / "shop" / "shop.item"
+    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+    for number, cells in enumerate(rows):
+        cells[3:3] = ["learned_1:token", "learned_2:token"] if number == 0 else [f"{number % 2}", f"{number}"]
+    path.write_text("".join("\t".join(cells) + "\n" for cells in rows), encoding="utf-8")
+    held = hold_out("shop", source, tmp_path / "copy", share=0.3, seed=1)
+    copy = tmp_path / "copy" / "shop" / "shop.item"
+    wanted = [
+        "\t".join([*cells[:3], "", "", *cells[5:]] if cells[0] in held else cells) + "\n" for cells in rows
+    ]
+    assert copy.read_text(encoding="utf-8") == "".join(wanted)
+    settings = HierSRecSettings(category_fields=("department", "learned_1", "learned_2"))
+    names = sorted(column(copy, "item_id"))
+    taxonomy = read_catalogue(copy, names, settings).taxonomy
+    assert taxonomy is not None
+    for number, name in enumerate(names, start=1):
+        label = taxonomy.labels[2][taxonomy.item_category[number, 2]]
+        assert (label[1:] == (UNKNOWN, UNKNOWN)) == (name in held)
+        assert label[0] != UNKNOWN
 
 
 def test_the_seed_decides_who_is_held_out(tmp_path: Path) -> None:

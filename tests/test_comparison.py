@@ -17,7 +17,13 @@ from recbole_hiersrec.benchmark.store import JobStore
 from recbole_hiersrec.benchmark.suite import expand
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.metrics import ndcg
-from recbole_hiersrec.evaluation.significance import kept, mean_interval, paired_difference
+from recbole_hiersrec.evaluation.significance import (
+    RESAMPLES,
+    bootstrap_means,
+    mean_interval,
+    paired_difference,
+    ratio_interval,
+)
 from recbole_hiersrec.report.comparison import (
     COLUMNS,
     SEED,
@@ -88,7 +94,9 @@ def test_rows_are_the_statistics_of_the_ranks(tmp_path: Path, records: Records) 
     own = mean_interval(values["HierSRec"], sessions, seed=SEED)
     shown = [of(found, "over sessions", "HierSRec")[key] for key in ("mean", "low", "high")]
     assert shown == pytest.approx([own.mean, own.low, own.high])
-    share = kept(candidates["HierSRec"], values["HierSRec"], sessions, seed=SEED)
+    pair = np.stack([candidates["HierSRec"], values["HierSRec"]])
+    means = bootstrap_means(pair, sessions, resamples=RESAMPLES, seed=SEED)
+    share = ratio_interval(pair.mean(axis=1), means)
     row = of(found, "kept", "HierSRec")
     assert (row["candidate_rule"], row["item_fraction"]) == ("cells", 0.04)
     assert [row[key] for key in ("mean", "low", "high")] == pytest.approx([share.mean, share.low, share.high])

@@ -22,6 +22,7 @@ register()
 
 from recbole.config import Config  # noqa: E402
 from recbole.data import create_dataset, data_preparation  # noqa: E402
+from recbole.utils import get_model  # noqa: E402
 
 from recbole_hiersrec.data.dataset import HierSRecDataset, covering_rows  # noqa: E402
 
@@ -172,6 +173,21 @@ def test_the_log_is_let_go_once_the_rows_have_their_lists(shop: Path) -> None:
     assert [part._log for part in (dataset, *built)] == [None] * 4
     assert all(field in built[0].inter_feat for field in ("item_id_list", "timestamp_list"))
     assert not any(field.startswith("[") for part in built for field in part.inter_feat)
+
+
+def test_the_whole_data_set_keeps_rows_that_a_model_can_read(shop: Path) -> None:
+    """RecBole's get_flops takes a row of it, after the split, and runs the model's predict on it."""
+    settings = {**SMALL, "train_neg_sample_args": None, "data_path": str(shop)}
+    config = Config(model="HierSRec", dataset="shop", config_dict=settings)
+    dataset = create_dataset(config)
+    train = data_preparation(config, dataset)[0]._dataset
+    model = get_model("HierSRec")(config, train).eval()
+    row = dataset[torch.tensor([1])]
+    with torch.no_grad():
+        score = model.predict(row)
+        every = model.full_sort_predict(row)
+    assert score.shape == (1,)
+    assert score[0].item() == pytest.approx(every[0, row["item_id"][0]].item(), abs=1e-5)
 
 
 Row = tuple[int, list[int], int]

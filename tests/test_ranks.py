@@ -47,7 +47,8 @@ class TableScorer:
         sums = (self.vectors[self.cases.history[batch]] * present).sum(1)
         history, apart = self.cases.history[batch], None
         if self.repeat is not None:
-            apart = Apart(distinct(history), self.repeat[batch, None].expand(history.shape))
+            ids = distinct(history)
+            apart = Apart(ids, self.repeat[batch, None] * (ids > 0))
         return Queries(sums / self.cases.length[batch, None], history, apart)
 
     def item_vectors(self) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import get_args
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.queries import Apart, Queries, distinct
@@ -115,6 +117,39 @@ def test_co_visitation_by_hand():
     assert chosen(rule, sessions([[1, 2]]), 3) == [[3, 2, 5]]
 
 
+@given(seed=st.integers(0, 500), n_items=st.integers(1, 60), length=st.integers(0, 70))
+@settings(max_examples=60, deadline=None)
+def test_co_visitation_equals_a_dense_sort(seed, n_items, length):
+    rng = np.random.default_rng(seed)
+    context = random_context(n_items, seed)
+    history = rng.integers(1, n_items + 1, (5, 7))
+    history[np.arange(7) >= rng.integers(1, 8, (5, 1))] = 0
+    rule = CoVisitation(context.training, context.item_counts)
+    ids, compared = rule._ordered(sessions(history.tolist()), length)
+    weights = np.zeros((5, n_items + 1))
+    for row, items in zip(weights, history.tolist(), strict=True):
+        for place, item in enumerate(list(dict.fromkeys([i for i in items if i][::-1]))[:5], start=1):
+            row[item] = 1 / place
+    dense = (csr_array(weights) @ visits(context.training, n_items + 1)).toarray()[:, 1:]
+    counts = context.item_counts[1:]
+    scores = dense + 1e-6 * (1 + np.searchsorted(np.unique(counts), counts)) / 99
+    assert ids.shape == (5, min(length, n_items))
+    assert ids.tolist() == (np.argsort(-scores, axis=1, kind="stable") + 1)[:, :length].tolist()
+    assert compared.tolist() == [0] * 5
+
+
+def test_co_visitation_needs_no_memory_for_items_it_does_not_propose():
+    n_items, rng = 200_000, np.random.default_rng(0)
+    rows = (rng.integers(1, n_items + 1, (50, 4)), np.full(50, 3), rng.integers(1, n_items + 1, 50))
+    rule = CoVisitation(rows, np.ones(n_items + 1, int))
+    queries = sessions(rows[0][:40].tolist())
+    tracemalloc.start()
+    rule.candidates(queries, 100)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * 40 * n_items / 10  # a tenth of one dense float64 [40, N]
+
+
 def test_leaf_categories_by_hand():
     rule = LeafCategories(np.array([-1, 0, 0, 0, 1, 3, 3]))  # no item of category 2
     logits = torch.tensor([[1.0, 3.0, 9.0, 2.0], [5.0, 1.0, 9.0, 2.0]])
@@ -138,6 +173,26 @@ def test_hnsw_counts_what_it_looked_at_and_finds_the_best():
     assert sum(kept) >= 45
 
 
+def test_hnsw_counts_every_distance_and_every_item_looked_up():
+    rule = Hnsw(random_context(400, 1).item_vectors)
+    vectors = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    lifted = sessions([[1, 2, 3], [4, 5], [6]], repeat=[1.0, 1.0, 0.0], vectors=vectors)
+    found = rule.candidates(lifted, 40)
+    _, computed = rule._ordered(lifted, 40 + 3)  # the longest budget left, and what may be dropped of it
+    scanned = (found.ids != 0).sum(1) + found.compared
+    assert scanned.tolist() == np.add(computed, [3, 2, 0]).tolist()
+
+
+def test_a_lifted_item_of_a_chosen_list_is_counted_once():
+    vectors = torch.tensor([[9.0], [3.0], [3.0], [2.0], [2.0]])
+    cells = Cells(build_lists(vectors, np.array([0, 1, 1, 2, 2]), 2, seed=0), vectors)
+    found = cells.candidates(sessions([[1]], repeat=[1.0], vectors=torch.ones(1, 1)), 4)
+    assert sorted(found.ids[0][found.ids[0] > 0].tolist()) == [1, 2, 3, 4]
+    assert found.compared.tolist() == [2]  # scanned: both centroids, four items
+    two = cells.candidates(sessions([[1]], repeat=[1.0], vectors=torch.ones(1, 1)), 2)
+    assert sorted(two.ids[0][two.ids[0] > 0].tolist()) == [1, 2]  # its list costs one item more, not two
+
+
 def test_mixed_takes_visits_first_and_counts_an_item_once():
     context = random_context(100, 2, list_size=5)
     first, cells = CoVisitation(context.training, context.item_counts), build_rule("k-means", context)
@@ -153,15 +208,17 @@ def test_mixed_takes_visits_first_and_counts_an_item_once():
 
 @given(
     name=st.sampled_from(sorted(RULES)),
-    n_items=st.integers(6, 80),
+    n_items=st.integers(6, 80) | st.sampled_from([600, 620]),
     share=st.floats(0.02, 1),
     seed=st.integers(0, 200),
     repeat=st.booleans(),
-    super_lists=st.sampled_from([None, 0]),
+    super_lists=st.sampled_from([None, 0, 4]),
 )
 @settings(max_examples=120, deadline=None)
 def test_what_every_rule_promises(name, n_items, share, seed, repeat, super_lists):
-    context = random_context(n_items, seed, super_lists=super_lists, list_size=1 + seed % 7)
+    context = random_context(
+        n_items, seed, super_lists=super_lists, list_size=1 + seed % 7, compared_fraction=0.1
+    )
     rng = np.random.default_rng(seed)
     history = rng.integers(1, n_items + 1, (4, 6))
     history[np.arange(6) >= rng.integers(1, 7, (4, 1))] = 0
@@ -186,6 +243,8 @@ def test_what_every_rule_promises(name, n_items, share, seed, repeat, super_list
     if name in ("popularity", "last-category", "co-visitation"):
         assert ((found.ids != 0).sum(1) == budget).all()
         assert (found.compared == 0).all()
+    if isinstance(rule, Cells):  # what is left of the budget is less than some list that was in reach
+        assert ((found.ids != 0).sum(1) > budget - rule.lists.sizes.max()).all()
     if name != "hnsw":  # a graph may leave some items out
         assert all(len(items) == n_items for items in chosen(rule, queries, n_items))
 
@@ -225,6 +284,11 @@ def test_needs_are_named(rule, has, message):
     check_needs("m", rule, inner_product=True, categories=True, heads=True)
 
 
+def asked_for(n_queries, budget):
+    """The same budget for every query, and no item that is known anyway."""
+    return np.full(n_queries, budget), np.zeros((n_queries, 0), np.int64)
+
+
 def two_level(n_items=600, cap=6, most=40, seed=0):
     vectors = torch.randn(n_items + 1, 6, generator=torch.Generator().manual_seed(seed))
     lists = build_lists(vectors, None, cap, seed=0)
@@ -234,13 +298,13 @@ def two_level(n_items=600, cap=6, most=40, seed=0):
 def test_two_levels_compare_no_more_than_allowed_and_order_what_they_compare():
     vectors, lists, order = two_level()
     queries = torch.randn(9, 6, generator=torch.Generator().manual_seed(1))
-    found, compared = order.order(queries)
+    found, compared = order.order(queries, Groups(lists.offsets, lists.members), *asked_for(9, 24))
     assert (compared <= 40).all()
     assert (compared > 30).all()
     scores = (queries @ torch.from_numpy(lists.centroids).T).numpy()
     for row, numbers in enumerate(found):
         real = numbers[numbers >= 0]
-        assert len(real) == len(set(real.tolist())) == compared[row] - len(order.top.centroids)
+        assert len(real) == len(set(real.tolist())) == compared[row] - len(order.below.sizes)
         assert (np.diff(scores[row, real]) <= 1e-5).all()
     flat = chosen(Cells(lists, vectors), sessions([[1]] * 9, vectors=queries), 24)
     near = chosen(Cells(lists, vectors, order=order), sessions([[1]] * 9, vectors=queries), 24)
@@ -272,11 +336,35 @@ def test_which_settings_of_lists_are_used():
     assert 50 <= compared["larger lists"] <= 75
 
 
-def test_super_lists_that_leave_nothing_are_refused():
-    with pytest.raises(
-        InputError, match=r"super_lists: received 30 above \d+ lists; allowed: .* 20 comparisons"
-    ):
-        build_rule("k-means", random_context(1000, 0, super_lists=30))
+@pytest.mark.parametrize("super_lists", [None, 40, 70])  # 60 comparisons allowed: 70 are too many already
+def test_every_budget_is_filled_and_every_comparison_counted(super_lists):
+    rule = build_rule("k-means", random_context(3000, 0, super_lists=super_lists))
+    order = rule._order
+    assert isinstance(order, TwoLevelOrder)
+    queries = sessions([[1]] * 4, vectors=torch.randn(4, 5, generator=torch.Generator().manual_seed(0)))
+    for share in (0.02, 0.08, 0.3, 0.6, 1):
+        budget = int(share * 3000)
+        found = rule.candidates(queries, budget)
+        scored = (found.ids != 0).sum(1)
+        assert (scored <= budget).all()
+        assert (scored > budget - rule.lists.sizes.max()).all()
+        lists, _ = order.order(
+            queries.vectors, Groups(rule.lists.offsets, rule.lists.members), *asked_for(4, budget)
+        )
+        assert found.compared.tolist() == (len(order.below.sizes) + (lists >= 0).sum(1)).tolist()
+        if share == 0.02 and super_lists is None:
+            assert (found.compared <= 60).all()  # the target holds where the budget can be met
+    assert (scored == 3000).all()
+
+
+def test_items_known_anyway_do_not_make_a_budget_reachable():
+    rule = build_rule("k-means", random_context(600, 0, super_lists=5, compared_fraction=0.05, list_size=5))
+    queries = sessions([[1]], vectors=torch.ones(1, 5))
+    near, groups = rule.candidates(queries, 60), Groups(rule.lists.offsets, rule.lists.members)
+    own = near.ids.numpy()
+    order, _ = rule._order.order(queries.vectors, groups, np.array([400]), own)
+    new = np.setdiff1d(groups.items(order), own)
+    assert len(new[new > 0]) >= 400
 
 
 def test_number_of_super_lists():
@@ -367,7 +455,9 @@ def test_search_with_a_repeat_term_equals_a_naive_top_k(seed, share, k, some):
 
 
 def test_a_flat_order_breaks_ties_by_number():
-    order, compared = FlatOrder(np.array([[1.0], [1], [2]], np.float32)).order(torch.ones(1, 1))
+    order, compared = FlatOrder(np.array([[1.0], [1], [2]], np.float32)).order(
+        torch.ones(1, 1), Groups(np.arange(4), np.arange(1, 4)), *asked_for(1, 2)
+    )
     assert order.tolist() == [[2, 0, 1]]
     assert compared.tolist() == [3]
 

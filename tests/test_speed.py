@@ -8,10 +8,12 @@ import faiss
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.evaluation import speed
 from recbole_hiersrec.evaluation.speed import Timing, _top_of, _top_of_all, time_scorer
-from recbole_hiersrec.queries import Apart, Queries
+from recbole_hiersrec.queries import Apart, Queries, distinct
 from recbole_hiersrec.retrieval.cells import Cells
 from recbole_hiersrec.retrieval.lists import build_lists
 from recbole_hiersrec.retrieval.popularity import Popularity
@@ -214,6 +216,33 @@ def test_top_of_candidates_and_of_all_items(repeat):
     assert set(_top_of_all(queries, table, 3)[0].tolist()) == set(best)
     assert set(_top_of(queries, torch.tensor([[4, 0, 1, 3, 2]]), table, 3)[0].tolist()) == set(best)
     assert set(_top_of(queries, torch.tensor([[4, 0]]), table, 3)[0].tolist()) == {4, 0}
+
+
+class Largest(TorchDispatchMode):
+    """Elements of the largest tensor that any operation made."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self.elements = max(self.elements, made.numel())
+        return made
+
+
+def test_candidates_are_scored_in_blocks_of_bounded_size(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    table = torch.randn(41, 8, generator=generator)
+    history = torch.randint(1, 41, (20, 12), generator=generator)
+    bonus = Apart(distinct(history), torch.rand(20, 12, generator=generator))
+    queries = Queries(torch.randn(20, 8, generator=generator), history, bonus)
+    ids = torch.rand(20, 40, generator=generator).argsort(1)[:, :30] + 1
+    whole = _top_of(queries, ids, table, 5)
+    monkeypatch.setattr(speed, "_GATHERED", 1000)  # two of the 20 rows: 2 * 30 * 12
+    with Largest() as largest:
+        assert torch.equal(_top_of(queries, ids, table, 5), whole)
+    assert largest.elements <= 1000
+    assert len(_top_of(Queries(torch.zeros(0, 8), history[:0]), ids[:0], table, 5)) == 0
 
 
 def test_other_rules_are_timed_too():

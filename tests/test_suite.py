@@ -165,6 +165,22 @@ def test_later_settings_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ),
         (
             {
+                "models": [
+                    {
+                        "model": "HierSRec",
+                        "candidates": ["leaf-categories"],
+                        "settings": {"category_fields": ["class"], "category_task": False},
+                    }
+                ]
+            },
+            "models: HierSRec: the rule leaf-categories needs a model that predicts categories",
+        ),
+        (
+            {"candidates": {"item_fractions": [0.1], "super_lists": 3, "compared_fraction": 0.1}},
+            r"candidates: data set 'toy': super_lists: received 3, where compared_fraction 0\.1 of 30 items allows 3 ",
+        ),
+        (
+            {
                 "models": [{"model": "MarkovChain", "candidates": ["popularity"]}],
                 "candidates": {"item_fractions": [0.1], "exact": True},
             },
@@ -186,6 +202,17 @@ def test_wrong_suites_are_refused(tmp_path: Path, change: dict[str, Any], messag
 
 def test_smallest_fraction_that_is_one_item_is_allowed(tmp_path: Path) -> None:
     assert expand(make_suite(tmp_path, candidates={"item_fractions": [1 / 30]}))
+
+
+@pytest.mark.parametrize(
+    ("rules", "super_lists", "compared_fraction"),
+    [(["cells"], 2, 0.1), (["cells"], 0, 0.02), (["popularity"], 30, 0.02)],
+)
+def test_super_lists_that_can_be_had(
+    tmp_path: Path, rules: list[str], super_lists: int, compared_fraction: float
+) -> None:
+    candidates = {"item_fractions": [0.1], "super_lists": super_lists, "compared_fraction": compared_fraction}
+    assert expand(make_suite(tmp_path, candidates={"rules": rules} | candidates))
 
 
 def test_category_fields_without_item_file(tmp_path: Path) -> None:

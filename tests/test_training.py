@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -398,8 +399,37 @@ def test_weights_of_another_shape_are_refused(saved: tuple[Path, HierSRecTrainer
     head = json.loads(path.read_text(encoding="utf-8"))
     head["config"]["hidden_size"] = 16
     path.write_text(json.dumps(head), encoding="utf-8")
-    with pytest.raises(CheckpointError, match="the weights do not fit its settings"):
+    wanted = (
+        r"made by another version or with other settings: the weights do not fit "
+        r"\(of another shape: network\.encoder\.\S+ 8x8 instead of 8x16, (network\.\S+ \S+ instead of \S+ ?){2}"
+        r"and \d+ more\)$"
+    )
+    with pytest.raises(CheckpointError, match=wanted):
         load_data_and_model(saved[0])
+
+
+def test_weights_of_another_version_are_named(saved: tuple[Path, HierSRecTrainer, Any]) -> None:
+    content = checkpoint.load(saved[0])
+    state = dict(content.state)
+    del state["network.repeat.weight"], state["network.item_bias.weight"]
+    names = ("d.of_an_older_version_with_a_long_name", "a", "c", "b")
+    state |= {name: torch.zeros(2) for name in names}
+    checkpoint.save(saved[0], replace(content, state=state))
+    with pytest.raises(CheckpointError) as raised:
+        load_data_and_model(saved[0])
+    assert str(raised.value) == (
+        f"checkpoint {saved[0]}: made by another version or with other settings: the weights do not fit "
+        "(missing: network.item_bias.weight, network.repeat.weight; unexpected: a, b, c and 1 more)"
+    )
+
+
+def test_misfit_by_hand() -> None:
+    wanted = {"a": torch.zeros(2, 3), "b": torch.zeros(()), "c": torch.zeros(1)}
+    assert checkpoint.misfit(wanted, wanted) == ""
+    state = {"a": torch.zeros(3, 2), "b": torch.zeros(1), "d": torch.zeros(1)}
+    assert checkpoint.misfit(wanted, state) == (
+        "missing: c; unexpected: d; of another shape: a 3x2 instead of 2x3, b 1 instead of scalar"
+    )
 
 
 class Trap:

@@ -19,7 +19,7 @@ from recbole_hiersrec.reading import parse
 from recbole_hiersrec.retrieval.base import CandidateRule
 from recbole_hiersrec.retrieval.budget import candidate_label
 from recbole_hiersrec.retrieval.exact import ExactSearch
-from recbole_hiersrec.retrieval.needs import check_needs
+from recbole_hiersrec.retrieval.needs import LISTED, check_needs
 from recbole_hiersrec.retrieval.rules import RuleContext, build_rule, exact_lists
 from recbole_hiersrec.scoring import item_category_of, training_counts, training_rows
 from recbole_hiersrec.settings import CandidateSettings
@@ -117,6 +117,29 @@ def candidate_rows(job: Job, ranks: RankTable, retrieval: Retrieval, n_items: in
             for metric, values in work.items()
         ]
     return rows
+
+
+def scan_warnings(job: Job, ranks: RankTable, retrieval: Retrieval, n_items: int) -> list[str]:
+    """A line for each rule with lists that scans more than item_fraction + compared_fraction at some item fraction.
+
+    Nothing is said of ``super_lists: 0``, which asks for every comparison.
+    """
+    if job.candidates is None:
+        return []
+    settings = parse(CandidateSettings, job.candidates, "candidates")
+    if settings.super_lists == 0:
+        return []
+    target = settings.compared_fraction
+    over: dict[str, list[str]] = {}
+    for label, (rule, share) in retrieval.rules.items():
+        scanned = float((ranks.scored[label] + ranks.compared[label]).mean()) / n_items
+        if rule.name in LISTED and scanned > share + target + 1e-9:  # not for rounding
+            over.setdefault(rule.name, []).append(f"{share:g}")
+    return [
+        f"rule {name}: ScannedFraction is above item_fraction + compared_fraction ({target:g}) at the item fractions "
+        + ", ".join(shares)
+        for name, shares in over.items()
+    ]
 
 
 @torch.no_grad()

@@ -15,8 +15,8 @@ from recbole_hiersrec.data.parts import check_parts
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.keys import check_keys
 from recbole_hiersrec.names import INNER_PRODUCT, MODELS
-from recbole_hiersrec.retrieval.budget import item_budget
-from recbole_hiersrec.retrieval.needs import check_needs
+from recbole_hiersrec.retrieval.budget import check_super_lists, item_budget
+from recbole_hiersrec.retrieval.needs import LISTED, check_needs
 from recbole_hiersrec.settings import (
     CandidateSettings,
     DatasetEntry,
@@ -93,7 +93,7 @@ def check_split(suite: SuiteSettings, data: SuiteData) -> None:
 
 
 def check_counts(suite: SuiteSettings, data: SuiteData) -> None:
-    """Refuse rows that RecBole would misread, a k above the number of items, and an item fraction below one item."""
+    """Refuse rows that RecBole would misread, a k above the number of items, and candidates that so few cannot have."""
     user, item, when = _fields(suite, data)
     split = suite.protocol.split
     items = check_interactions(data.files["inter"], user, item, when, data.separator, split)
@@ -107,6 +107,10 @@ def check_counts(suite: SuiteSettings, data: SuiteData) -> None:
         for fraction in suite.candidates.item_fractions:
             with _at(f"candidates: data set '{data.entry.name}'"):
                 item_budget(fraction, n_items)
+    rules = {rule for model in suite.models if (own := suite.candidates_of(model)) for rule in own.rules}
+    if rules & LISTED:
+        with _at(f"candidates: data set '{data.entry.name}'"):
+            check_super_lists(suite.candidates.super_lists, suite.candidates.compared_fraction, n_items)
 
 
 def _fields(suite: SuiteSettings, data: SuiteData) -> tuple[str, str, str]:
@@ -144,7 +148,7 @@ def _check_candidates(candidates: CandidateSettings, model: ModelEntry, own: Hie
         return
     name = model.name or model.model
     inner_product, categories = model.model in INNER_PRODUCT, bool(own.category_fields)
-    heads = categories and model.model == "HierSRec"
+    heads = categories and model.model == "HierSRec" and own.category_task
     for rule in candidates.rules:
         check_needs(name, rule, inner_product=inner_product, categories=categories, heads=heads)
     if candidates.exact and not inner_product:

@@ -18,7 +18,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_hiersrec import register
 from recbole_hiersrec.benchmark import environment
-from recbole_hiersrec.benchmark.candidates import build_retrieval, candidate_rows, exact_rows
+from recbole_hiersrec.benchmark.candidates import build_retrieval, candidate_rows, exact_rows, scan_warnings
 from recbole_hiersrec.benchmark.parent import exit_with_parent
 from recbole_hiersrec.benchmark.prepare import Prepared, describe, prepare, protocol_of
 from recbole_hiersrec.benchmark.store import SCHEMA
@@ -117,7 +117,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         "code": environment.code_hash(),
         "started": started,
         "peak_memory_mib": environment.peak_memory_mib(),
-        "warnings": _warnings(report),
+        "warnings": [*_warnings(report), *scan_warnings(job, ranks, retrieval, scorer.n_items)],
     }
     (folder / "record.json").write_text(
         json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8"

@@ -68,7 +68,8 @@ class HierSRecDataset(SequentialDataset):
                 part._log = None
             for part in parts:
                 part.inter_feat = with_lists(self, log, part.inter_feat)
-            self.inter_feat = train.inter_feat  # the whole data set keeps rows that a model can read (get_flops does)
+            # RecBole's get_flops reads a row of the whole data set, so that keeps rows with lists, too.
+            self.inter_feat = train.inter_feat
         train.item_counts = self._count(train.inter_feat, np.isin(keep, starts))
         return parts
 

@@ -37,7 +37,8 @@ class RankTable:
         all: float64 [n], the target's rank among all items.
         by_rule: for each label float64 [n], its rank among the candidates; inf if it is not one of them.
         scored: for each label int64 [n], items scored.
-        compared: for each label int64 [n], centroids compared to choose those items.
+        compared: for each label int64 [n], vectors compared to choose those items, beside those of the items scored;
+            what a rule counts is said there.
     """
 
     all: np.ndarray

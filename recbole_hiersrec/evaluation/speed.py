@@ -30,6 +30,7 @@ from recbole_hiersrec.settings import SpeedSettings
 
 ALL_ITEMS = "all items"
 TOTAL = "total"
+_GATHERED = 1 << 24  # elements of candidates' vectors gathered at once (64 MiB)
 
 Step = tuple[str, Callable[[Any], Any]]
 """A stage's name, and what it makes of the previous stage's result (the first one: of the batch)."""
@@ -153,13 +154,22 @@ def _top_of_all(queries: Queries, table: Tensor, k: int) -> Tensor:
 
 
 def _top_of(queries: Queries, ids: Tensor, table: Tensor, k: int) -> Tensor:
-    """Ids [B, min(k, P)] of the best of the items ``ids`` [B, P]; 0 where a row has fewer."""
-    scores = torch.bmm(table[ids], queries.vectors.unsqueeze(2)).squeeze(2)  # [B, P]
-    if queries.apart is not None:
-        same = ids.unsqueeze(2) == queries.apart.ids.unsqueeze(1)  # [B, P, E]
-        scores = scores + (same * queries.apart.bonus.unsqueeze(1)).sum(2)
+    """Ids [B, min(k, P)] of the best of the items ``ids`` [B, P]; 0 where a row has fewer. Gathers block by block."""
+    wide = max(table.shape[1], 0 if queries.apart is None else queries.apart.ids.shape[1])
+    rows = max(1, _GATHERED // max(1, ids.shape[1] * wide))
+    parts = [slice(start, start + rows) for start in range(0, max(1, len(ids)), rows)]
+    scores = torch.cat([_scores_of(queries, ids, table, part) for part in parts])
     best = scores.masked_fill(ids == 0, -torch.inf).topk(min(k, ids.shape[1]), dim=1).indices
     return ids.gather(1, best)
+
+
+def _scores_of(queries: Queries, ids: Tensor, table: Tensor, part: slice) -> Tensor:
+    """Scores [b, P] of the items ``ids`` [B, P] in b of the rows."""
+    scores = torch.bmm(table[ids[part]], queries.vectors[part].unsqueeze(2)).squeeze(2)
+    if queries.apart is None:
+        return scores
+    same = ids[part].unsqueeze(2) == queries.apart.ids[part].unsqueeze(1)  # [b, P, E]
+    return scores + (same * queries.apart.bonus[part].unsqueeze(1)).sum(2)
 
 
 def _top_items(scores: Tensor, k: int) -> Tensor:

@@ -29,6 +29,26 @@ def item_budget(item_fraction: float, n_items: int) -> int:
     return budget
 
 
+def most_compared(compared_fraction: float, n_items: int) -> int:
+    """Return floor(compared_fraction * N): how many centroids should be compared where there are super-lists."""
+    return math.floor(compared_fraction * n_items + 1e-9)
+
+
+def check_super_lists(super_lists: int | None, compared_fraction: float, n_items: int) -> None:
+    """Raise :class:`InputError` where the super-centroids alone would use up the comparisons.
+
+    Args:
+        super_lists, compared_fraction: see :class:`~recbole_hiersrec.settings.CandidateSettings`.
+        n_items: N, PAD not counted.
+    """
+    most = most_compared(compared_fraction, n_items)
+    if super_lists and super_lists >= most:
+        raise InputError(
+            f"super_lists: received {super_lists}, where compared_fraction {compared_fraction} of {n_items} items "
+            f"allows {most} comparisons; allowed: fewer than those, or 0 for none"
+        )
+
+
 def candidate_label(rule: str, item_fraction: float) -> str:
     """Name of a candidate evaluation in ranks, timings and tables, such as "cells@0.04"."""
     return f"{rule}@{item_fraction:g}"

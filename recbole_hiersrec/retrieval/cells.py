@@ -43,6 +43,9 @@ class Selection:
 class Cells(CandidateRule):
     """Visits lists in the order of query . centroid; one that no longer fits is skipped, the next are tried.
 
+    A lifted item (a bonus above 0) that lies in a chosen list is one candidate: it costs the budget once and is
+    counted once, although :meth:`search_lists` computes its inner product twice, in the list and apart.
+
     Args:
         lists: no item in two lists; an item in none is never found.
         item_vectors: float32 [N+1, A], the augmented item vectors the lists were built from.
@@ -141,7 +144,7 @@ class Cells(CandidateRule):
     def _select(
         self, queries: Queries, budgets: np.ndarray, own: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        order, compared = self._order.order(queries.vectors)
+        order, compared = self._order.order(queries.vectors, self._groups, budgets, own)
         return self._groups.choose(order, budgets, own), compared
 
     def _search(self, queries: Queries, lists: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -60,6 +60,10 @@ class Groups:
         taken = greedy(visited.astype(np.int32), budgets, smallest)
         return left_aligned(order[taken], taken.sum(axis=1), fill=-1)
 
+    def new_items(self, own: np.ndarray) -> np.ndarray:
+        """Items of each group that do not stand in a row of ``own`` [B, P] (0 is none): int64 [B, K], or [1, K]."""
+        return self.sizes[None] - self._counts(own) if own.shape[1] else self.sizes[None]
+
     def _counts(self, ids: np.ndarray) -> np.ndarray:
         """How many of each row's ``ids`` (0 is none) every group holds, int64 [B, K]."""
         rows, columns = np.nonzero(ids)

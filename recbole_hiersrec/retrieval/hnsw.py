@@ -21,8 +21,8 @@ EF_CONSTRUCTION = 100
 class Hnsw(RankedRule):
     """Walks the graph with as wide a beam (efSearch) as items are wanted, and proposes what it ends with.
 
-    What is counted as compared are FAISS's distance computations less the items returned, whose scores they
-    already are: scanned = all distance computations.
+    What is counted as compared are FAISS's distance computations less the items returned that are kept, whose scores
+    they already are: scanned = distance computations + lifted items looked up, whether the graph met those or not.
 
     Args:
         item_vectors: float32 [N+1, A], the augmented item vectors.
@@ -36,6 +36,12 @@ class Hnsw(RankedRule):
         self._index.hnsw.efConstruction = EF_CONSTRUCTION
         self._index.add(vectors)
 
+    def _choose(
+        self, queries: Queries, budgets: np.ndarray, own: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        kept, computed = super()._choose(queries, budgets, own)
+        return kept, np.maximum(computed - (kept != 0).sum(axis=1), 0)  # FAISS leaves out its entry point
+
     def _ordered(self, queries: Queries, length: int) -> tuple[np.ndarray, np.ndarray]:
         vectors = np.ascontiguousarray(queries.vectors.detach().cpu().numpy(), dtype=np.float32)
         wanted = min(length, self._index.ntotal)
@@ -48,4 +54,4 @@ class Hnsw(RankedRule):
             statistics.reset()
             ids[row] = self._index.search(vectors[row : row + 1], wanted)[1][0] + 1  # -1 where it found fewer
             computed[row] = statistics.ndis
-        return ids, np.maximum(computed - (ids != 0).sum(axis=1), 0)
+        return ids, computed

@@ -34,6 +34,9 @@ RULES = {
 }
 """Rule -> what it needs. `settings.CandidateRuleName` has the same names."""
 
+LISTED = frozenset({"cells", "k-means", "mixed"})
+"""Rules that order lists, so that super_lists and compared_fraction matter to them."""
+
 
 def check_needs(model: str, rule: str, *, inner_product: bool, categories: bool, heads: bool) -> None:
     """Raise :class:`InputError`, naming the remedy, where a model lacks what the rule needs.

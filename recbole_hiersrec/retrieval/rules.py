@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.retrieval.base import CandidateRule
+from recbole_hiersrec.retrieval.budget import most_compared
 from recbole_hiersrec.retrieval.cells import Cells
 from recbole_hiersrec.retrieval.co_visitation import CoVisitation
 from recbole_hiersrec.retrieval.coarse import FlatOrder, ListOrder, TwoLevelOrder, n_super_lists
@@ -52,7 +53,7 @@ def build_rule(name: str, context: RuleContext) -> CandidateRule:
     """Build the rule ``name``; what it needs is in the context (see :func:`~.needs.check_needs`).
 
     Raises:
-        InputError: no such rule, or super-lists that the comparisons are not enough for.
+        InputError: no such rule.
     """
     if name not in RULES:
         raise InputError(f"rule: received {name!r}, allowed: {', '.join(RULES)}")
@@ -96,8 +97,8 @@ def exact_lists(context: RuleContext, *, by_category: bool) -> Lists:
 
 
 def list_order(lists: Lists, context: RuleContext) -> ListOrder:
-    """Flat where every centroid may be compared, otherwise two-level within the budget of comparisons."""
-    most = int(context.compared_fraction * context.n_items)
+    """Flat where every centroid may be compared, or too few for two levels; otherwise two-level."""
+    most = most_compared(context.compared_fraction, context.n_items)
     n_super = n_super_lists(len(lists), most) if context.super_lists is None else context.super_lists
     if n_super == 0:
         return FlatOrder(lists.centroids)

@@ -1,0 +1,86 @@
+"""The benchmark of large catalogues serves whole requests, as the model does."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from torch import nn
+
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.model.hiersrec import HierSRec
+from recbole_hiersrec.settings import HierSRecSettings
+
+PATH = Path(__file__).resolve().parent.parent / "benchmarks" / "scale.py"
+GIVEN = {"level_sizes": [3, 6], "hidden_size": 8, "seed": 1, "cases": 12, "max_length": 6}
+N_ITEMS = 60
+
+
+@pytest.fixture(scope="module")
+def script() -> Any:
+    spec = importlib.util.spec_from_file_location("scale_script", PATH)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for the types of their fields
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def served(script: Any) -> Any:
+    return script.served(N_ITEMS, GIVEN)
+
+
+def model_of(served: Any) -> HierSRec:
+    """The model around the served network, without the data set that RecBole would make it of."""
+    made = HierSRec.__new__(HierSRec)
+    nn.Module.__init__(made)
+    made.network = served.network
+    made.settings = SimpleNamespace(hidden_size=GIVEN["hidden_size"])
+    made.ITEM_SEQ, made.ITEM_SEQ_LEN = "history", "length"
+    made.n_items, made.max_seq_length = N_ITEMS + 1, GIVEN["max_length"]
+    return made.eval()
+
+
+def test_requests_are_those_of_the_model(served: Any) -> None:
+    """All but the query, which is planted: items scored apart (repeats, followers of both lags), categories."""
+    history, length, planted = served.batch(torch.arange(12))
+    with torch.inference_mode():
+        found = served.encode((history, length, planted))
+        wanted = model_of(served).encode({"history": history, "length": length}, served.item_vectors)
+    assert torch.equal(found.vectors, planted)
+    assert found.apart is not None
+    assert wanted.apart is not None
+    assert torch.equal(found.apart.ids, wanted.apart.ids)
+    assert torch.equal(found.apart.bonus, wanted.apart.bonus)
+    assert [logits.shape for logits in found.category_logits] == [(12, 3), (12, 6)]
+    for ours, theirs in zip(found.category_logits, wanted.category_logits, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_memory_has_the_lags_of_the_settings(script: Any, served: Any) -> None:
+    transitions = served.network.transitions
+    settings = HierSRecSettings()
+    assert transitions.followers.shape == (settings.follower_lags, N_ITEMS + 1, settings.followers)
+    assert not torch.equal(transitions.followers[0], transitions.followers[1])
+
+
+def test_pairs_of_every_lag_by_hand(script: Any) -> None:
+    clicks = {"session": [1, 0, 0, 0, 1], "item": [8, 5, 6, 7, 9], "time": [9, 1, 2, 3, 10]}
+    made = SimpleNamespace(events=pl.DataFrame(clicks))
+    pairs = [[part.tolist() for part in script._followed(made, lag)] for lag in (1, 2)]
+    assert pairs == [[[5, 6, 8], [6, 7, 9]], [[5], [7]]]
+
+
+def test_sessions_are_checked(served: Any) -> None:
+    wrong = replace(served, history=served.history + N_ITEMS)
+    with pytest.raises(InputError, match=f"session: received item id .*, allowed 0..{N_ITEMS}"):
+        wrong.encode(wrong.batch(torch.arange(4)))
