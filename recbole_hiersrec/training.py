@@ -72,7 +72,7 @@ class HierSRecTrainer(Trainer):
         self.max_steps = config["max_steps"] or math.inf
         self.max_seconds = config["max_seconds"] or math.inf
         self.report = TrainingReport(valid_metric=config["valid_metric"])
-        own = training_settings(config.final_config_dict, "training")
+        own = training_settings({key: config[key] for key in ("precision", "weight_average")}, "training")
         positions = way_of(model) == "every position"
         self.precision = precision_of(own.precision or "auto", self.device) if positions else torch.float32
         self.report.precision = str(self.precision).removeprefix("torch.")
