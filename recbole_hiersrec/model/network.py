@@ -29,7 +29,7 @@ class HierSRecNetwork(nn.Module):
     The score is one inner product of :meth:`queries` with :meth:`item_vectors`, of width A = D (1 + M) + 1, so any
     maximum-inner-product index serves it exactly. With ``repeat_term`` the items that the session already holds
     get r(h) on top, which learns whether this kind of session repeats items; with ``transitions`` those that followed
-    its last item in training get theirs. Both are few items, so they are scored apart.
+    its last items in training get theirs. Both are few items, so they are scored apart.
     """
 
     def __init__(
