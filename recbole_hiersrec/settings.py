@@ -78,7 +78,9 @@ class HierSRecSettings(Settings):
         "category_feedback none: plain multi-task learning).",
     )
     category_encoder: Literal["shared", "separate"] = Field(
-        "shared", description="Whether the category task has a Transformer of its own."
+        "shared",
+        description="Whether the category task has a Transformer of its own, which reads the item vectors and does "
+        "not move them.",
     )
     repeat_term: bool = Field(
         True,
@@ -87,13 +89,21 @@ class HierSRecSettings(Settings):
     )
     followers: Annotated[int, Field(ge=0, le=100)] = Field(
         20,
-        description="How many of the items that most often followed an item in training are remembered and get a "
-        "learned bonus; 0: none.",
+        description="How many of the items that most often came after an item in training are remembered; 0: none.",
     )
-    follower_lags: Annotated[int, Field(ge=1, le=10)] = Field(
-        2,
-        description="Followers are remembered of the last items, this many, each at its own distance from the next "
-        "item.",
+    follower_window: Annotated[int, Field(ge=1, le=20)] = Field(
+        5, description="Steps after an item within which another counts as coming after it."
+    )
+    follower_items: Annotated[int, Field(ge=1, le=20)] = Field(
+        5, description="How many of a session's last items the memory is asked about."
+    )
+    follower_fields: tuple[str, ...] = Field(
+        (),
+        description="Category levels or metadata fields that are remembered too: twice as many followers, for "
+        "the last two items; they stand in where an item was rarely followed.",
+    )
+    follower_limit: Annotated[int, Field(ge=1, le=1000)] = Field(
+        60, description="Most items of a session that get a bonus: those with the best odds."
     )
     loss: Literal["full", "sampled"] = Field(
         "full", description="Softmax over all items, or sampled with logQ."

@@ -58,6 +58,8 @@ class HierarchicalHeads(nn.Module):
         self.to_item = nn.ModuleList(
             nn.Linear(hidden_size, hidden_size, bias=False) for _ in levels if feedback != "none"
         )
+        for passed in self.to_item:  # the item query begins as the state
+            nn.init.zeros_(passed.weight)  # type: ignore[arg-type]
 
     def forward(self, states: Tensor, category_states: Tensor | None = None) -> HeadsOutput:
         """Run all levels.

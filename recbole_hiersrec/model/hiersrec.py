@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
@@ -20,8 +19,8 @@ from recbole_hiersrec.model.loss import (
     step_items,
     takes_sparse,
 )
+from recbole_hiersrec.model.memory import Memory, build_memory
 from recbole_hiersrec.model.network import build_network
-from recbole_hiersrec.model.transitions import Transitions, count_transitions, last_items
 from recbole_hiersrec.queries import Queries, add_apart, check_sessions, distinct
 from recbole_hiersrec.settings import hiersrec_settings
 
@@ -51,27 +50,24 @@ class HierSRec(SequentialRecommender):
             self.settings,
             self.max_seq_length,
             sparse=sparse,
-            transitions=self._transitions(dataset),
+            memory=self._memory(dataset),
         )
         self.loss_weights = self.settings.loss_weights(len(self.network.heads.category))
 
-    def _transitions(self, dataset: Any) -> Transitions | None:
+    def _memory(self, dataset: Any) -> Memory | None:
         """What followed each item in the training part; None where the settings ask for no followers."""
-        kept, lags = self.settings.followers, range(1, self.settings.follower_lags + 1)
-        if kept == 0:
+        if self.settings.followers == 0:
             return None
-        found = [count_transitions(*transitions_of(dataset, lag), self.n_items - 1, kept) for lag in lags]
-        ids, counts = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*found, strict=True))
-        return Transitions(ids, counts, self.settings.hidden_size)
+        pairs = [transitions_of(dataset, lag) for lag in range(1, self.settings.follower_window + 1)]
+        return build_memory(pairs, self.catalogue, self.settings)
 
-    def _look_up(
-        self, history: Tensor, rows: Tensor, positions: Tensor, target: Tensor | None = None
+    def _recall(
+        self, history: Tensor, length: Tensor, rows: Tensor, positions: Tensor, target: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """What followed the items up to each position [T]: ids and counts, [T, G, K]; see :class:`Transitions`."""
-        if self.network.transitions is None:
-            return history.new_zeros(len(rows), 0, 0), history.new_zeros(len(rows), 0, 0)
-        last = last_items(history, rows, positions, self.network.transitions.lags)
-        return self.network.transitions.look_up(last, target)
+        """Items that the memory knows at each position [T], and their odds, [T, E]; see :class:`Memory`."""
+        if self.network.memory is None:
+            return history.new_zeros(len(rows), 0), torch.zeros(len(rows), 0, device=history.device)
+        return self.network.memory.recall(history, length, rows, positions, target)
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Item softmax at every position + weighted category cross-entropies; a scalar."""
@@ -80,8 +76,8 @@ class HierSRec(SequentialRecommender):
         real = labels > 0
         targets = labels[real]  # [T]
         rows, positions = real.nonzero(as_tuple=True)
-        followers, counts = self._look_up(history, rows, positions, targets)
-        items = step_items(history, targets, self.n_items - 1, self.sampler, followers.flatten(1))
+        known, odds = self._recall(history, length, rows, positions, interaction[self.POS_ITEM_ID])
+        items = step_items(history, targets, self.n_items - 1, self.sampler, known)
         vectors = self.network.items(items.ids)  # [U, D]
         states, heads = self.network.read(items.history, real, vectors)  # [T, D]
         seen = None if self.network.repeat is None else seen_items(items.history, real)
@@ -90,7 +86,7 @@ class HierSRec(SequentialRecommender):
             items,
             self.network.item_vectors(items.ids, vectors),
             real,
-            self.network.apart(states, seen, items.followers.view(counts.shape), counts),
+            self.network.apart(states, seen, items.known, odds),
         )
         categories = self.network.items.item_category[targets]
         return multi_task(of_items, heads.category_logits, categories, self.loss_weights)
@@ -113,7 +109,7 @@ class HierSRec(SequentialRecommender):
         # What is padding in all rows changes nothing, and costs as much as items do.
         states, heads = self.network.read(history[:, :longest], last, table)
         seen = None if self.network.repeat is None else distinct(history)
-        apart = self.network.apart(states, seen, *self._look_up(history, *last))
+        apart = self.network.apart(states, seen, *self._recall(history, length, *last))
         return Queries(self.network.queries(heads), history, apart, tuple(heads.category_logits))
 
     def item_vectors(self) -> Tensor:

@@ -1,7 +1,7 @@
 """Training losses as pure functions.
 
 Axes: B rows, L history length, T targets, A augmented width, N items (ids 1..N, 0 is PAD), C categories, S negatives,
-U items that a step looks up, K followers, E items scored apart.
+U items that a step looks up, E items scored apart.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class StepItems:
         ids: [U]; the PAD, then each item once when sampled, else 0..N.
         history: positions in ``ids`` of the session items, [B, L].
         targets: positions in ``ids``, [T].
-        followers: positions in ``ids`` of the items that followed each target's last items in training, [T, G K].
+        known: positions in ``ids`` of the items that the memory knows at each target, [T, E].
         negatives: positions in ``ids``, [S]; None: all items are compared.
         expected: E[count] of each negative, [S].
     """
@@ -127,7 +127,7 @@ class StepItems:
     ids: Tensor
     history: Tensor
     targets: Tensor
-    followers: Tensor
+    known: Tensor
     negatives: Tensor | None = None
     expected: Tensor | None = None
 
@@ -137,7 +137,7 @@ def step_items(
     targets: Tensor,
     n_items: int,
     sampler: NegativeSampler | None,
-    followers: Tensor | None = None,
+    known: Tensor | None = None,
 ) -> StepItems:
     """Gather the items of a step: those of the batch and the negatives, or the whole catalogue without a sampler.
 
@@ -146,21 +146,21 @@ def step_items(
         targets: item ids, [T].
         n_items: N.
         sampler: None for the full softmax.
-        followers: item ids, 0 for none, [T, G K].
+        known: items that the memory knows at each target, 0 for none, [T, E].
     """
-    if followers is None:
-        followers = targets.new_zeros(len(targets), 0)
+    if known is None:
+        known = targets.new_zeros(len(targets), 0)
     if sampler is None:
-        return StepItems(torch.arange(n_items + 1, device=history.device), history, targets, followers)
+        return StepItems(torch.arange(n_items + 1, device=history.device), history, targets, known)
     drawn, expected = sampler.sample(history.device)
-    roles = [history.new_zeros(1), history.reshape(-1), targets, followers.reshape(-1), drawn]
+    roles = [history.new_zeros(1), history.reshape(-1), targets, known.reshape(-1), drawn]
     ids, place = torch.unique(torch.cat(roles), return_inverse=True)
-    _, of_history, of_targets, of_followers, of_negatives = place.split([len(role) for role in roles])
+    _, of_history, of_targets, of_known, of_negatives = place.split([len(role) for role in roles])
     return StepItems(
         ids,
         of_history.view(history.shape),
         of_targets,
-        of_followers.view(followers.shape),
+        of_known.view(known.shape),
         of_negatives,
         expected,
     )
@@ -177,7 +177,7 @@ def item_loss(
         vectors: of ``items.ids``, [U, A].
         real: positions that have a target, [B, L].
         apart: items that get a bonus, as positions in ``items.ids``: the session's own items [T, L] or none, then
-            the followers [T, G K].
+            those that the memory knows.
     """
     if items.negatives is None or items.expected is None:
         return full_softmax(queries, vectors, items.targets, apart)
@@ -197,15 +197,15 @@ def item_loss(
 
 def _apart_scores(queries: Tensor, items: StepItems, vectors: Tensor, real: Tensor, apart: Apart) -> Tensor:
     """Inner products of each query with the items scored apart, [T, E]."""
-    # One row of followers a target: products too small to be worth a matrix product.
-    followers = (queries.float().unsqueeze(1) * F.embedding(items.followers, vectors)).sum(-1)
-    if apart.ids.size(1) == followers.size(1):
-        return followers
+    # One row of known items a target: products too small to be worth a matrix product.
+    known = (queries.float().unsqueeze(1) * F.embedding(items.known, vectors)).sum(-1)
+    if apart.ids.size(1) == known.size(1):
+        return known
     padded = queries.new_zeros(*real.shape, queries.size(-1))  # [B, L, A]
     padded[real] = queries
     own = F.embedding(items.history, vectors)  # [B, L, A], once a session instead of once a target
     own = own.to(queries.dtype)
-    return torch.cat([(padded @ own.transpose(1, 2))[real].float(), followers], dim=1)
+    return torch.cat([(padded @ own.transpose(1, 2))[real].float(), known], dim=1)
 
 
 def _among(negatives: Tensor, rows: Tensor, n_positions: int) -> Tensor:

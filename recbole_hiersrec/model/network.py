@@ -16,7 +16,7 @@ from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.model.encoder import SessionEncoder
 from recbole_hiersrec.model.heads import HeadsOutput, HierarchicalHeads
 from recbole_hiersrec.model.items import ItemVectors
-from recbole_hiersrec.model.transitions import Transitions
+from recbole_hiersrec.model.memory import Memory
 from recbole_hiersrec.queries import Apart, join_apart
 from recbole_hiersrec.settings import HierSRecSettings
 
@@ -28,7 +28,7 @@ class HierSRecNetwork(nn.Module):
 
     The score is one inner product of :meth:`queries` with :meth:`item_vectors`, of width A = D (1 + M) + 1, so any
     maximum-inner-product index serves it exactly. With ``repeat_term`` the items that the session already holds
-    get r(h) on top, which learns whether this kind of session repeats items; with ``transitions`` those that followed
+    get r(h) on top, which learns whether this kind of session repeats items; with ``memory`` those that followed
     its last items in training get theirs. Both are few items, so they are scored apart.
     """
 
@@ -41,7 +41,7 @@ class HierSRecNetwork(nn.Module):
         *,
         category_encoder: SessionEncoder | None = None,
         repeat_term: bool = False,
-        transitions: Transitions | None = None,
+        memory: Memory | None = None,
         category_score: str = "joint",
     ) -> None:
         super().__init__()
@@ -51,13 +51,13 @@ class HierSRecNetwork(nn.Module):
         self.heads = heads
         self.n_scored = 0 if category_score == "none" else len(heads.category)
         self.detached = category_score == "detached"
-        self.level_weight = nn.Parameter(torch.full((self.n_scored,), -2.0 if self.detached else _ONE))
+        self.level_weight = nn.Parameter(torch.full((self.n_scored,), -4.0 if self.detached else _ONE))
         self._initialise(initializer_range)
         self.item_bias = nn.Embedding.from_pretrained(
             torch.zeros(items.n_items + 1, 1), freeze=False, sparse=items.sparse
         )
         self.repeat = nn.Linear(heads.hidden_size, 1) if repeat_term else None
-        self.transitions = transitions
+        self.memory = memory
 
     def _initialise(self, std: float) -> None:
         for module in self.modules():
@@ -81,28 +81,26 @@ class HierSRecNetwork(nn.Module):
         """
         inputs = self.items(history) if table is None else F.embedding(history, table)  # [B, L, D]
         states = self.encoder(inputs)[where]
-        of_category = None if self.category_encoder is None else self.category_encoder(inputs)[where]
+        of_category = None if self.category_encoder is None else self.category_encoder(inputs.detach())[where]
         return states, self.heads(states, of_category)
 
-    def apart(self, states: Tensor, seen: Tensor | None, followers: Tensor, counts: Tensor) -> Apart | None:
-        """Items that get a bonus: the session's own r(h), and what followed its last item.
+    def apart(self, states: Tensor, seen: Tensor | None, known: Tensor, odds: Tensor) -> Apart | None:
+        """Items that get a bonus: the session's own r(h), and those that the memory knows.
 
         Args:
             states: [T, D].
             seen: distinct items of each session, 0-padded, [T, L]; None: they get no bonus.
-            followers: what followed its last items at each lag, 0-padded, [T, G, K].
-            counts: how often, [T, G, K].
+            known: items that the memory knows, 0-padded, [T, E].
+            odds: that it gives them, [T, E].
 
         Returns:
-            The session's own items (if there is a repeat term), then the followers; None if there is neither.
+            The session's own items (if there is a repeat term), then the known ones; None if there is neither.
         """
-        known = None
-        if self.transitions is not None:
-            known = self.transitions.bonus(states, followers, counts)
+        remembered = None if self.memory is None else self.memory.bonus(states, known, odds)
         if self.repeat is None or seen is None:
-            return known
+            return remembered
         own = Apart(seen, self.repeat(states).float() * (seen > 0))
-        return own if known is None else join_apart(own, known)
+        return own if remembered is None else join_apart(own, remembered)
 
     def queries(self, heads: HeadsOutput) -> Tensor:
         """Augmented queries [..., A] = [z; w_1 q_1; ...; w_M q_M; 1]."""
@@ -143,7 +141,7 @@ def build_network(
     max_length: int,
     *,
     sparse: bool = False,
-    transitions: Transitions | None = None,
+    memory: Memory | None = None,
 ) -> HierSRecNetwork:
     """Put a network together for the items of ``catalogue``.
 
@@ -152,7 +150,7 @@ def build_network(
         settings: of the model.
         max_length: longest session L.
         sparse: see :class:`ItemVectors`.
-        transitions: what followed each item in training; None: no bonus for it.
+        memory: of what followed each item in training; None: no bonus for it.
 
     Raises:
         InputError: the settings leave items without a vector.
@@ -190,7 +188,7 @@ def build_network(
         settings.initializer_range,
         category_encoder=_encoder(settings, max_length) if separate else None,
         repeat_term=settings.repeat_term,
-        transitions=transitions,
+        memory=memory,
         category_score=settings.category_score,
     )
 
