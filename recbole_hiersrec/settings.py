@@ -74,8 +74,8 @@ class HierSRecSettings(Settings):
     category_score: Literal["joint", "detached", "none"] = Field(
         "joint",
         description="How the categories' scores enter the item score: with the gradients of the item task, without "
-        "them (it learns their weight alone; what a prediction passes on it still moves), or not at all (with "
-        "category_feedback none: plain multi-task learning).",
+        "them (nor through what a prediction passes on: the item task learns what to make of both, and moves "
+        "neither), or not at all (with category_feedback none: plain multi-task learning).",
     )
     category_encoder: Literal["shared", "separate"] = Field(
         "shared",
@@ -345,7 +345,7 @@ class SuiteSettings(Settings):
 def hiersrec_settings(values: Mapping[str, Any], where: str) -> HierSRecSettings:
     """Pick HierSRec's own keys out of RecBole's flat configuration and check them."""
     own = {key: values[key] for key in HierSRecSettings.model_fields if values.get(key) is not None}
-    for key in ("category_fields", "metadata_fields"):
+    for key in ("category_fields", "metadata_fields", "follower_fields"):
         if isinstance(own.get(key), str):
             own[key] = [own[key]]
     return parse(HierSRecSettings, own, where)

@@ -33,14 +33,23 @@ class HierarchicalHeads(nn.Module):
         hidden_size: width D.
         category_sizes: number of categories on each of M levels, coarse to fine; may be empty.
         feedback: "soft", "hard" or "none".
-        dropout: on the input of every f_m.
+        dropout: on the input of every f_m, and on what the item query is told.
+        detached: the item query sees the predictions' values and gives them no gradients.
     """
 
     def __init__(
-        self, *, hidden_size: int, category_sizes: Sequence[int], feedback: str, dropout: float
+        self,
+        *,
+        hidden_size: int,
+        category_sizes: Sequence[int],
+        feedback: str,
+        dropout: float,
+        detached: bool = False,
     ) -> None:
         super().__init__()
         self.feedback = feedback
+        self.detached = detached
+        self.dropout = nn.Dropout(dropout)
         self.hidden_size = hidden_size
         levels = range(len(category_sizes))
         fed = [feedback != "none" and level > 0 for level in levels]
@@ -82,7 +91,8 @@ class HierarchicalHeads(nn.Module):
             logits.append(queries[-1] @ table.T + bias)  # [..., C_m]
             if self.feedback != "none":
                 passed = self._prediction(logits[-1], table)
-                item_query = item_query + self.to_item[level](passed)
+                told = passed.detach() if self.detached else passed
+                item_query = item_query + self.dropout(self.to_item[level](told))
         return HeadsOutput(item_query, queries, logits)
 
     def _prediction(self, logits: Tensor, table: Tensor) -> Tensor:

@@ -256,7 +256,9 @@ def count_followers(pairs: Sequence[tuple[IntArray, IntArray]], value: IntArray,
     counts = np.bincount(of * len(pairs) + distance[real], minlength=len(different) * len(pairs))
     counts = counts.reshape(len(different), len(pairs))
     source, target = np.divmod(different, len(value))
-    order = np.lexsort((target, -(counts @ DECAY ** np.arange(len(pairs))), source))
+    # Not a matrix product: that may round the sums of equal rows differently.
+    frequency = (counts * DECAY ** np.arange(len(pairs))).sum(1)
+    order = np.lexsort((target, -frequency, source))
     source, target, counts = source[order], target[order], counts[order]
     place = np.arange(len(source)) - np.searchsorted(source, source)
     chosen = place < kept

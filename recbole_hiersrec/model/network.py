@@ -179,6 +179,7 @@ def build_network(
         category_sizes=sizes if settings.category_task else (),
         feedback=settings.category_feedback,
         dropout=settings.hidden_dropout_prob,
+        detached=settings.category_score == "detached",
     )
     separate = settings.category_encoder == "separate" and bool(heads.category)
     return HierSRecNetwork(
