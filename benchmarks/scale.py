@@ -34,8 +34,8 @@ from recbole_hiersrec.data.catalogue import Catalogue
 from recbole_hiersrec.data.generator import Generated, GeneratorSettings, generate
 from recbole_hiersrec.data.taxonomy import Taxonomy
 from recbole_hiersrec.evaluation.speed import TOTAL, Step, Timing, rule_steps, take_turns, using_threads
+from recbole_hiersrec.model.memory import build_memory
 from recbole_hiersrec.model.network import HierSRecNetwork, build_network
-from recbole_hiersrec.model.transitions import Transitions, count_transitions, last_items
 from recbole_hiersrec.queries import Queries, check_sessions, distinct
 from recbole_hiersrec.retrieval.budget import candidate_label, item_budget
 from recbole_hiersrec.retrieval.cells import Cells
@@ -76,10 +76,9 @@ class Served:
         table = self.item_vectors[:, :width]
         states, heads = self.network.read(history[:, :longest], last, table)
         self.network.queries(heads)
-        transitions = self.network.transitions
-        assert transitions is not None
-        seen = last_items(history, *last, transitions.lags)
-        apart = self.network.apart(states, distinct(history), *transitions.look_up(seen))
+        memory = self.network.memory
+        assert memory is not None
+        apart = self.network.apart(states, distinct(history), *memory.recall(history, length, *last))
         return Queries(planted, history, apart, tuple(heads.category_logits))
 
 
@@ -94,13 +93,9 @@ def served(n_items: int, given: dict[str, Any]) -> Served:
     settings = HierSRecSettings(hidden_size=given["hidden_size"], initializer_range=1 / 3**0.5)
     catalogue = _catalogue(made)
     histories, targets = _sessions(made, given["cases"], given["max_length"])
-    found = [
-        count_transitions(*_followed(made, lag), n_items, settings.followers)
-        for lag in range(1, settings.follower_lags + 1)
-    ]
-    ids, counts = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*found, strict=True))
-    transitions = Transitions(ids, counts, settings.hidden_size)
-    network = build_network(catalogue, settings, given["max_length"], transitions=transitions).eval()
+    pairs = [_followed(made, distance) for distance in range(1, settings.follower_window + 1)]
+    memory = build_memory(pairs, catalogue, settings)
+    network = build_network(catalogue, settings, given["max_length"], memory=memory).eval()
     torch.nn.init.normal_(network.item_bias.weight, std=0.3)
     with torch.inference_mode():
         vectors = network.item_vectors().contiguous()
@@ -135,11 +130,11 @@ def _log(made: Generated) -> tuple[np.ndarray, np.ndarray]:
     return events["session"].to_numpy(), events["item"].to_numpy()
 
 
-def _followed(made: Generated, lag: int) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs of the log: (item, item that came ``lag`` steps after it in the session)."""
+def _followed(made: Generated, distance: int) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of the log: (item, item that came ``distance`` steps after it in the session)."""
     session, item = _log(made)
-    same = session[lag:] == session[:-lag]
-    return item[:-lag][same], item[lag:][same]
+    same = session[distance:] == session[:-distance]
+    return item[:-distance][same], item[distance:][same]
 
 
 def _sessions(made: Generated, n_cases: int, max_length: int) -> tuple[Tensor, Tensor]:

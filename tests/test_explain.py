@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_model import N_ITEMS, catalogue, random_transitions
+from test_model import N_ITEMS, catalogue, fill, random_memory
 
 from recbole_hiersrec.data.catalogue import Catalogue
 from recbole_hiersrec.data.taxonomy import Taxonomy
@@ -15,7 +15,6 @@ from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.scorer import score
 from recbole_hiersrec.explain import Explainer, explain, part_vectors
 from recbole_hiersrec.model.network import HierSRecNetwork, build_network
-from recbole_hiersrec.model.transitions import last_items
 from recbole_hiersrec.queries import Apart, Queries, distinct
 from recbole_hiersrec.settings import HierSRecSettings
 
@@ -30,7 +29,7 @@ class Model:
         titles: bool = True,
         metadata: bool = True,
         apart: bool = False,
-        lags: int = 0,
+        remember: bool = False,
         **settings: Any,
     ) -> None:
         fields = ("brand",) if metadata else ()
@@ -39,22 +38,20 @@ class Model:
         self.catalogue = part_of(catalogue(), n_levels, titles, metadata)
         self.apart = apart
         torch.manual_seed(3)
-        transitions = random_transitions(lags, self.settings.hidden_size) if lags else None
+        memory = random_memory(self.catalogue, self.settings) if remember else None
         self.network: HierSRecNetwork = build_network(
-            self.catalogue, self.settings, max_length=8, transitions=transitions
+            self.catalogue, self.settings, max_length=8, memory=memory
         ).eval()
-        for parameter in (self.network.item_bias.weight, self.network.level_weight, *self.network.heads.bias):
-            torch.nn.init.normal_(parameter)
+        fill(self.network)
 
     def encode(self, history: torch.Tensor, item_vectors: torch.Tensor | None = None) -> Queries:
-        last = torch.arange(len(history)), (history > 0).sum(1) - 1
+        length = (history > 0).sum(1)
+        last = torch.arange(len(history)), length - 1
         states, heads = self.network.read(history, last)
         apart = None
-        if self.network.transitions is not None:
-            followers = self.network.transitions.look_up(
-                last_items(history, *last, self.network.transitions.lags)
-            )
-            apart = self.network.apart(states, distinct(history), *followers)
+        if self.network.memory is not None:
+            known = self.network.memory.recall(history, length, *last)
+            apart = self.network.apart(states, distinct(history), *known)
         elif self.apart:
             ids = distinct(history)
             apart = Apart(ids, torch.tensor([[2.5], [-1.5], [0.5], [3.0]]).expand(ids.shape))
@@ -91,9 +88,9 @@ MADE_OF = [
     {"category_encoder": "separate"},
     {"apart": True},
     {"apart": True, "n_levels": 0, "titles": False, "metadata": False},
-    {"lags": 1},
-    {"lags": 2},
-    {"lags": 3, "repeat_term": False},
+    {"remember": True, "followers": 3, "follower_items": 1, "follower_window": 1},
+    {"remember": True, "followers": 3, "follower_items": 2, "follower_fields": ("b", "brand")},
+    {"remember": True, "followers": 3, "follower_limit": 5, "repeat_term": False},
 ]
 
 

@@ -97,10 +97,10 @@ def test_a_masked_category_against_the_model_run_by_hand() -> None:
     assert found.named.mean == pytest.approx(np.mean(lost))
 
 
-@pytest.mark.parametrize("lags", [1, 2])
-def test_the_bonus_of_followers_is_a_part_that_can_be_dropped(lags: int) -> None:
+@pytest.mark.parametrize("fields", [(), ("c", "brand")])
+def test_the_bonus_of_followers_is_a_part_that_can_be_dropped(fields: tuple[str, ...]) -> None:
     """Places lost without the largest part, from each item's own explanation; followers are it in some cases."""
-    model = Model(lags=lags)
+    model = Model(remember=True, followers=4, follower_items=2, follower_fields=fields)
     cases = Cases(model)
     named, lost = set(), []
     with torch.no_grad():

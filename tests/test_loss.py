@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -176,23 +175,23 @@ def test_the_loss_with_a_bonus_by_hand() -> None:
     exp(score) of items 1 to 5: 4, 2, 4, 1, 1, so the target 3 has probability 4/12.
     """
     history, real = padded([[1, 1, 2]], 3), torch.tensor([[False, False, True]])
-    targets, followers = torch.tensor([3]), torch.tensor([[3, 1, 0]])
+    targets, remembered = torch.tensor([3]), torch.tensor([[3, 1, 0]])
     own, known = float(np.log(2)), torch.tensor([[4.0, 2.0, 1.0]]).log()
     losses = []
     # All but 4 and 5 are counted already. In the end 4 is drawn twice, where 3 times were expected: 10 + 2/3.
     for sampler in (None, Given([4, 5, 1, 3, 2], [1.0] * 5), Given([4, 1, 3, 4, 2], [3.0] * 5)):
-        items = step_items(history, targets, 5, sampler, followers)  # type: ignore[arg-type]
+        items = step_items(history, targets, 5, sampler, remembered)  # type: ignore[arg-type]
         seen = seen_items(items.history, real)
-        apart = join_apart(Apart(seen, own * (seen > 0)), Apart(items.followers, known))
+        apart = join_apart(Apart(seen, own * (seen > 0)), Apart(items.known, known))
         vectors = torch.zeros(len(items.ids), 2)
         losses.append(item_loss(torch.ones(1, 2), items, vectors, real, apart).item())
     assert losses == pytest.approx([np.log(12 / 4), np.log(12 / 4), np.log((10 + 2 / 3) / 4)])
 
 
 class Case:
-    """Random sessions of few items, so that history, followers, targets and negatives meet in every way."""
+    """Random sessions of few items, so that history, known items, targets and negatives meet in every way."""
 
-    def __init__(self, seed: int, n_followers: int = 3, n_lags: int = 2) -> None:
+    def __init__(self, seed: int, n_known: int = 5) -> None:
         random = np.random.default_rng(seed)
         lengths = random.integers(1, 7, 5)
         self.sessions = [random.integers(1, N_ITEMS + 1, length + 1).tolist() for length in lengths]
@@ -201,25 +200,23 @@ class Case:
         self.real = labels > 0
         self.targets = labels[self.real]
         n = len(self.targets)
-        drawn = [random.permutation(N_ITEMS + 1)[:n_followers] for _ in range(n * n_lags)]
-        # [T, G, K]: distinct at each lag, while one item may follow at several
-        self.followers = torch.tensor(np.array(drawn)).long().view(n, n_lags, n_followers)
+        drawn = [random.permutation(N_ITEMS + 1)[:n_known] for _ in range(n)]
+        self.known = torch.tensor(np.array(drawn)).long()  # [T, E], distinct
         torch.manual_seed(seed)
         self.table = torch.randn(N_ITEMS + 1, 4, requires_grad=True)
         self.queries = torch.randn(n, 4, requires_grad=True)
         self.own = torch.randn(n, 1, requires_grad=True)
-        self.known = torch.randn(n, n_lags, n_followers, requires_grad=True)
+        self.bonus = torch.randn(n, n_known, requires_grad=True)
 
     def parameters(self, repeat: bool) -> list[Tensor]:
-        known = [self.known] if self.known.numel() else []
-        return [self.table, self.queries, *known, *([self.own] if repeat else [])]
+        bonus = [self.bonus] if self.bonus.numel() else []
+        return [self.table, self.queries, *bonus, *([self.own] if repeat else [])]
 
     def loss(self, sampler: Any, repeat: bool, remember: bool) -> Tensor:
-        items = step_items(self.history, self.targets, N_ITEMS, sampler, self.followers.flatten(1))
+        items = step_items(self.history, self.targets, N_ITEMS, sampler, self.known)
         seen = seen_items(items.history, self.real)
         own = Apart(seen, self.own * (seen > 0))
-        places, bonus = items.followers.view(self.followers.shape), self.known * (self.followers > 0)
-        known = reduce(join_apart, map(Apart, places.unbind(1), bonus.unbind(1)))
+        known = Apart(items.known, self.bonus * (items.known > 0))
         apart = {(1, 1): lambda: join_apart(own, known), (1, 0): lambda: own, (0, 1): lambda: known}
         chosen = apart.get((repeat, remember), lambda: None)()
         return item_loss(self.queries, items, self.table[items.ids], self.real, chosen)
@@ -232,8 +229,7 @@ class Case:
                 scores = (self.table @ self.queries[row]).tolist()
                 for item in set(session[:end]) if repeat else ():
                     scores[item] += self.own[row].item()
-                followers, known = self.followers[row].flatten(), self.known[row].flatten()
-                for item, bonus in zip(followers.tolist(), known.tolist(), strict=True):
+                for item, bonus in zip(self.known[row].tolist(), self.bonus[row].tolist(), strict=True):
                     scores[item] += bonus if remember else 0
                 losses.append(np.log(np.exp(scores[1:]).sum()) - scores[session[end]])
                 row += 1
@@ -244,13 +240,17 @@ KINDS = [(True, True), (True, False), (False, True), (False, False)]
 
 
 def case(seed: int, remember: bool) -> Case:
-    return Case(seed, 3 if remember else 0)
+    return Case(seed, 5 if remember else 0)
 
 
-def test_the_cases_have_targets_that_follow_at_both_lags() -> None:
-    """Their bonuses would be counted wrongly if lags were not joined."""
-    cases = [Case(seed) for seed in range(5)]
-    assert any((c.followers == c.targets.view(-1, 1, 1)).any(2).all(1).any() for c in cases)
+def test_the_cases_have_targets_that_are_known_and_in_the_session() -> None:
+    """Their bonuses would be counted wrongly if those of a session and of the memory were not joined."""
+    found = 0
+    for made in map(Case, range(5)):
+        target = made.targets.unsqueeze(1)
+        own = (seen_items(made.history, made.real) == target).any(1)
+        found += int(((made.known == target).any(1) & own).sum())
+    assert found > 0
 
 
 @pytest.mark.parametrize(("repeat", "remember"), KINDS)
@@ -262,8 +262,8 @@ def test_the_item_loss_equals_a_naive_one(seed: int, repeat: bool, remember: boo
     assert made.loss(EVERY_ITEM, repeat, remember).item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_no_followers_kept_changes_nothing_else() -> None:
-    made = Case(1, n_followers=0)
+def test_nothing_known_changes_nothing_else() -> None:
+    made = Case(1, n_known=0)
     for sampler in (None, EVERY_ITEM):
         assert made.loss(sampler, True, True).item() == pytest.approx(made.naive(True, False), abs=1e-5)
         assert made.loss(sampler, False, True).item() == pytest.approx(made.naive(False, False), abs=1e-5)
@@ -299,8 +299,8 @@ def test_the_estimate_of_the_partition_function_is_unbiased() -> None:
     made = Case(3)
     made.real[:] = False
     made.real[0, 0] = True
-    made.targets, made.followers = made.targets[:1], made.followers[:1]
-    made.queries, made.own, made.known = made.queries[:1], made.own[:1], made.known[:1]
+    made.targets, made.known = made.targets[:1], made.known[:1]
+    made.queries, made.own, made.bonus = made.queries[:1], made.own[:1], made.bonus[:1]
     draws = [Given([item], [1 / N_ITEMS]) for item in range(1, N_ITEMS + 1)]
     mean = np.mean([np.exp(made.loss(draw, True, True).item()) for draw in draws])
     assert mean == pytest.approx(np.exp(made.loss(None, True, True).item()), rel=1e-5)
@@ -308,14 +308,13 @@ def test_the_estimate_of_the_partition_function_is_unbiased() -> None:
 
 def test_a_step_looks_up_each_item_once() -> None:
     made = Case(5)
-    followers = made.followers.flatten(1)
-    items = step_items(made.history, made.targets, N_ITEMS, Given([4, 4, 2], [1.0] * 3), followers)  # type: ignore[arg-type]
+    items = step_items(made.history, made.targets, N_ITEMS, Given([4, 4, 2], [1.0] * 3), made.known)  # type: ignore[arg-type]
     assert items.ids.tolist() == sorted(set(items.ids.tolist()))
     assert items.ids[0] == 0
     for places, ids in (
         (items.history, made.history),
         (items.targets, made.targets),
-        (items.followers, followers),
+        (items.known, made.known),
         (items.negatives, torch.tensor([4, 4, 2])),
     ):
         assert places is not None

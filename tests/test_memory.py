@@ -1,8 +1,11 @@
-"""What followed each item in training: counts against naive ones, and the bonus they give."""
+"""What followed items in training: counts and odds against naive ones, and the bonus they give."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,11 +14,25 @@ import numpy as np
 import pytest
 import torch
 from atomic_files import SMALL, write_shop
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_model import N_ITEMS as N_CATALOGUE
+from test_model import catalogue
+from torch import Tensor
 
 from recbole_hiersrec import register
-from recbole_hiersrec.model.transitions import Transitions, count_transitions, last_items
+from recbole_hiersrec.data.catalogue import Catalogue
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.model import memory as module
+from recbole_hiersrec.model.memory import (
+    PACE,
+    Followers,
+    FollowerTable,
+    Memory,
+    build_memory,
+    count_followers,
+)
+from recbole_hiersrec.settings import HierSRecSettings
 
 register()
 
@@ -27,176 +44,428 @@ from recbole_hiersrec.data.dataset import transitions_of  # noqa: E402
 
 N_ITEMS = 6
 ITEMS = st.integers(1, N_ITEMS)
-PAIRS = st.lists(st.tuples(ITEMS, ITEMS), max_size=60)
+PAIRS = st.lists(st.tuples(ITEMS, ITEMS), max_size=40)
+EACH = np.arange(N_ITEMS + 1)
+GROUP = np.array([0, 1, 1, 2, 1, 0, 3])
+"""Value of a field; item 5 has none."""
+OTHER = np.array([0, 2, 1, 2, 1, 2, 1])
+"""Of another one."""
+
+Pairs = list[tuple[int, int]]
 
 
-def count(pairs: list[tuple[int, int]], kept: int) -> tuple[list[list[int]], list[list[float]]]:
+def arrays(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     before, after = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    followers, counts = count_transitions(before, after, N_ITEMS, kept)
-    return followers.tolist(), counts.tolist()
+    return before, after
 
 
-@given(pairs=PAIRS, kept=st.integers(1, 8))
-def test_counts_equal_naive_ones(pairs: list[tuple[int, int]], kept: int) -> None:
-    followers, counts = count(pairs, kept)
-    assert len(followers) == len(counts) == N_ITEMS + 1
-    for item in range(N_ITEMS + 1):
-        seen = Counter(after for before, after in pairs if before == item)
-        expected = sorted(seen.items(), key=lambda entry: (-entry[1], entry[0]))[:kept]
-        padding = [(0, 0)] * (len(followers[item]) - len(expected))
-        assert list(zip(followers[item], counts[item], strict=True)) == expected + padding
+def naive_count(distances: list[Pairs], value: int, of: Sequence[int]) -> dict[int, list[int]]:
+    """Item -> how often it came at each distance after items of ``value``."""
+    found: dict[int, list[int]] = {}
+    for distance, pairs in enumerate(distances):
+        for before, after in pairs:
+            if of[before] == value:
+                found.setdefault(after, [0] * len(distances))[distance] += 1
+    return found
+
+
+# --- counting ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("of", [EACH, GROUP], ids=["items", "field"])
+@given(distances=st.lists(PAIRS, min_size=1, max_size=3), kept=st.integers(1, 8))
+def test_counts_equal_naive_ones(of: np.ndarray, distances: list[Pairs], kept: int) -> None:
+    """Also of more than there are; the most frequent first, where further ones count less."""
+    found = count_followers([arrays(pairs) for pairs in distances], of, kept)
+    assert found.ids.shape == (of.max() + 1, kept)
+    assert found.counts.shape == (of.max() + 1, kept, len(distances))
+    assert (found.ids.dtype, found.counts.dtype) == (torch.int32, torch.int16)
+    assert found.value.tolist() == of.tolist()
+    for value in range(of.max() + 1):
+        seen = naive_count(distances, value, of) if value else {}
+        frequency = {j: sum(n * Fraction(7, 10) ** d for d, n in enumerate(of_j)) for j, of_j in seen.items()}
+        ids = sorted(seen, key=lambda j: (-frequency[j], j))[:kept]
+        padding = kept - len(ids)
+        assert found.ids[value].tolist() == ids + [0] * padding
+        assert found.counts[value].tolist() == [seen[j] for j in ids] + [[0] * len(distances)] * padding
+        times = sum(of[before] == value for before, _ in distances[0]) if value else 0
+        assert found.occurrences[value] == times
 
 
 def test_of_equally_frequent_followers_the_lower_ids_are_kept() -> None:
-    followers, counts = count([(1, 5), (1, 2), (1, 4), (1, 4), (1, 3), (2, 1)], kept=3)
-    assert followers[:3] == [[0, 0, 0], [4, 2, 3], [1, 0, 0]]
-    assert counts[:3] == [[0, 0, 0], [2, 1, 1], [1, 0, 0]]
+    pairs = [(1, 5), (1, 2), (1, 4), (1, 4), (1, 3), (2, 1)]
+    found = count_followers([arrays(pairs)], EACH, 3)
+    assert found.ids[:3].tolist() == [[0, 0, 0], [4, 2, 3], [1, 0, 0]]
+    assert found.counts[:3, :, 0].tolist() == [[0, 0, 0], [2, 1, 1], [1, 0, 0]]
 
 
-def test_without_transitions_there_are_no_followers() -> None:
-    assert count([], kept=2) == ([[0, 0]] * (N_ITEMS + 1), [[0, 0]] * (N_ITEMS + 1))
-    ids, counts = transitions([], []).look_up(torch.tensor([[3, 1], [1, 0]]))
-    assert ids.shape == counts.shape == (2, 2, 4)
-    assert not ids.any()
-    bonus = transitions([], []).bonus(torch.ones(2, 2), ids, counts)
-    assert bonus.ids.shape == bonus.bonus.shape == (2, 8)
-    assert not bonus.ids.any()
-    assert not bonus.bonus.any()
+def test_the_kept_are_those_of_the_largest_decayed_count() -> None:
+    """2: 2 x 1; 3: 3 x 0.7 = 2.1; 4: 1 + 0.7 = 1.7; 5: 2 x 0.7 = 1.4."""
+    next_ones = [(1, 2), (1, 2), (1, 4)]
+    later_ones = [(1, 3)] * 3 + [(1, 4), (1, 5), (1, 5)]
+    found = count_followers([arrays(next_ones), arrays(later_ones)], EACH, 3)
+    assert found.ids[1].tolist() == [3, 2, 4]
+    assert found.counts[1].tolist() == [[0, 3], [2, 0], [1, 1]]
+    assert found.occurrences.tolist() == [0, 3, 0, 0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("kept", [1, 7])
-def test_as_many_columns_as_are_kept(kept: int) -> None:
-    """However few followers there are, so that those of several lags can be stacked."""
-    found = count([(1, 2), (1, 3), (4, 2)], kept)
-    assert [np.shape(table) for table in found] == [(N_ITEMS + 1, kept)] * 2
+def test_equal_counts_at_many_distances_keep_the_order_of_ids() -> None:
+    """Sums of floats that are equal in theory stay equal, wherever in the table they are computed."""
+    pairs = [(1, item) for item in range(N_ITEMS, 0, -1)]
+    found = count_followers([arrays(pairs * (1 + distance % 3)) for distance in range(20)], EACH, N_ITEMS)
+    assert found.ids[1].tolist() == list(range(1, N_ITEMS + 1))
 
 
-def transitions(*lags: list[tuple[int, int]], kept: int = 4) -> Transitions:
-    """Of the pairs of each lag; of width 2, so that states can be told apart."""
-    found = [count(pairs, kept) for pairs in lags]
-    followers, counts = (torch.tensor(tables) for tables in zip(*found, strict=True))
-    return Transitions(followers, counts, 2)
+def test_large_counts_are_clipped_and_occurrences_are_not() -> None:
+    pairs = np.ones(40_000, np.int64), np.repeat([2, 3], [39_000, 1_000])
+    found = count_followers([pairs], EACH, 2)
+    assert found.ids[1].tolist() == [2, 3]
+    assert found.counts[1, :, 0].tolist() == [32_767, 1_000]
+    assert found.occurrences[1] == 40_000
 
 
-NEXT = [(1, 2)] * 3 + [(1, 4)]
-AFTER_NEXT = [(3, 4)] * 2 + [(3, 5)] * 5 + [(1, 2)]
+def test_clipping_does_not_change_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST", 2)
+    found = count_followers([arrays([(1, 2)] * 3 + [(1, 5)] * 4 + [(1, 3)])], EACH, 3)
+    assert found.ids[1].tolist() == [5, 2, 3]
+    assert found.counts[1, :, 0].tolist() == [2, 2, 1]
 
 
-def test_look_up_takes_out_the_transition_that_is_to_be_predicted() -> None:
-    made = transitions(NEXT, kept=2)
-    last = torch.tensor([[1], [1], [1], [1], [3], [0]])
-    ids, counts = made.look_up(last, torch.tensor([2, 4, 6, 1, 2, 2]))
-    # 1 -> 2 is left twice; 1 -> 4 not at all; 6 and 1 never followed 1; nothing followed 3, or no item
-    assert ids[:, 0].tolist() == [[2, 4], [2, 0], [2, 4], [2, 4], [0, 0], [0, 0]]
-    assert counts[:4, 0].tolist() == [[2, 1], [3, 0], [3, 1], [3, 1]]
-    ids, counts = made.look_up(last)
-    assert ids[:, 0].tolist() == [[2, 4]] * 4 + [[0, 0]] * 2
-    assert counts[:, 0].tolist() == [[3, 1]] * 4 + [[0, 0]] * 2
+# --- asking --------------------------------------------------------------------------------------------------
 
 
-def test_look_up_takes_it_out_at_every_lag() -> None:
-    """Last item 1, the one before it 3 or none. 4 came once after 1, and twice two steps after 3."""
-    made = transitions(NEXT, AFTER_NEXT, kept=2)
-    last = torch.tensor([[1, 3], [1, 3], [1, 3], [1, 0], [3, 1]])
-    ids, counts = made.look_up(last, torch.tensor([4, 5, 2, 4, 2]))
-    assert ids.tolist() == [
-        [[2, 0], [5, 4]],
-        [[2, 4], [5, 4]],
-        [[2, 4], [5, 4]],
-        [[2, 0], [0, 0]],
-        [[0, 0]] * 2,
+def log_pairs(rows: list[list[int]], window: int) -> list[Pairs]:
+    """For each distance, all pairs of the rows."""
+    return [
+        [pair for row in rows for pair in zip(row, row[distance:], strict=False)]
+        for distance in range(1, window + 1)
     ]
-    expected = [[[3, 0], [5, 1]], [[3, 1], [4, 2]], [[2, 1], [5, 2]], [[3, 0], [0, 0]], [[0, 0]] * 2]
-    assert counts.tolist() == expected
-    ids, counts = made.look_up(last)
-    assert ids.tolist() == [[[2, 4], [5, 4]]] * 3 + [[[2, 4], [0, 0]], [[0, 0], [2, 0]]]
-    assert counts.tolist() == [[[3, 1], [5, 2]]] * 3 + [[[3, 1], [0, 0]], [[0, 0], [1, 0]]]
 
 
-def test_look_up_changes_no_count() -> None:
-    made = transitions([(1, 2)] * 3, [(1, 2)] * 2, kept=1)
-    made.look_up(torch.tensor([[1, 1]]), torch.tensor([2]))
-    assert made.counts[:, 1].tolist() == [[3], [2]]
+def remember(
+    rows: list[list[int]], asked: int, window: int, *, fields: Sequence[np.ndarray] = (GROUP,), most: int = 60
+) -> Memory:
+    """Of everything that followed; of width 2, so that states can be told apart."""
+    pairs = [arrays(found) for found in log_pairs(rows, window)]
+    tables = [FollowerTable(count_followers(pairs, of, N_ITEMS), min(2, asked), 20.0) for of in fields]
+    return Memory(FollowerTable(count_followers(pairs, EACH, N_ITEMS), asked, 5.0), tables, most, 2)
 
 
-def trust(made: Transitions, weight: list[list[float]], bias: list[float]) -> None:
-    """Rows a_1, b_1, a_2, b_2, ..."""
+def naive_odds(
+    rows: list[list[int]], session: list[int], made: Memory, fields: Sequence[Sequence[int]]
+) -> dict[int, float]:
+    """The formula, count by count, from the log ``rows``."""
+    weights, shares = made.weights.tolist(), made.field_weights.tolist()
+    distances = log_pairs(rows, len(weights[0]))
+    odds: Counter[int] = Counter()
+    for ago, (item, weight) in enumerate(zip(reversed(session), weights, strict=False)):
+        rare = 5 / (sum(row[:-1].count(item) for row in rows) + 5)
+        asked: list[tuple[float, int, Sequence[int]]] = [(rare / 5, item, range(N_CATALOGUE))]
+        for share, of in zip(shares, fields, strict=True) if ago < 2 else ():
+            times = sum(of[other] == of[item] for row in rows for other in row[:-1])
+            asked += [(share * rare / (times + 20), of[item], of)] if of[item] else []
+        for factor, value, of in asked:
+            for follower, counts in naive_count(distances, value, of).items():
+                odds[follower] += factor * sum(w * n for w, n in zip(weight, counts, strict=True))
+    return dict(odds)
+
+
+def padded(rows: list[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Histories, their lengths and the targets of rows."""
+    history = torch.zeros(len(rows), max(map(len, rows)) - 1, dtype=torch.long)
+    for place, row in enumerate(rows):
+        history[place, : len(row) - 1] = torch.tensor(row[:-1])
+    return history, torch.tensor([len(row) - 1 for row in rows]), torch.tensor([row[-1] for row in rows])
+
+
+def positions_of(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+    places = [(number, position) for number, row in enumerate(rows) for position in range(len(row) - 1)]
+    row, position = torch.tensor(places).T
+    return row, position
+
+
+def told(ids: Tensor, odds: Tensor) -> list[dict[int, float]]:
+    """Item -> odds a position, where the order and the padding are as they should be."""
+    found = []
+    for items, values in zip(ids.tolist(), odds.tolist(), strict=True):
+        real = [item for item in items if item]
+        assert len(set(real)) == len(real)
+        assert items == real + [0] * (len(items) - len(real))
+        assert values == sorted(values, reverse=True)
+        assert not any(values[len(real) :])
+        found.append(dict(zip(real, values, strict=False)))
+    return found
+
+
+def weigh(made: Memory, weights: list[list[float]], fields: list[float]) -> None:
     with torch.no_grad():
-        made.trust.weight.copy_(torch.tensor(weight))
-        made.trust.bias.copy_(torch.tensor(bias))
+        made.log_weight.copy_((torch.tensor(weights).log() - made.start) / PACE)
+        made.log_field_weight.copy_((torch.tensor(fields) / 0.3).log() / PACE)
+
+
+LOG = [[1, 2, 3], [1, 2], [1, 3]]
+"""1 -> 2 twice, 1 -> 3 and 2 -> 3 once, 1 -> . -> 3 once; n(1) = 3, n(2) = 1, n(group 1) = 4, n(group 2) = 0."""
+
+
+def by_hand() -> Memory:
+    made = remember(LOG, asked=2, window=2)
+    weigh(made, [[1.0, 0.5], [0.25, 0.125]], [0.4])
+    return made
+
+
+@torch.no_grad()
+def test_odds_by_hand() -> None:
+    """Sessions 1 2; 1 (2 comes later); 5, which has no group; 4, never followed, of group 1; 3, of group 2."""
+    made = by_hand()
+    assert made.weights.flatten().tolist() == pytest.approx([1.0, 0.5, 0.25, 0.125])
+    assert made.field_weights.tolist() == pytest.approx([0.4])
+    history = torch.tensor([[1, 2], [1, 2], [5, 0], [4, 0], [3, 0]])
+    found = made.recall(
+        history, torch.tensor([2, 2, 1, 1, 1]), torch.arange(5), torch.tensor([1, 0, 0, 0, 0])
+    )
+    group_2, group_3 = 2 / 24, (2 + 0.5) / 24  # of group 1: 2 twice next; 3 twice next, once after that
+    last = {2: 0.4 * 5 / 6 * group_2, 3: 1 / 6 + 0.4 * 5 / 6 * group_3}
+    before = {
+        2: 0.25 * 2 / 8 + 0.4 * 5 / 8 * 0.25 * 2 / 24,
+        3: (0.25 + 0.125) / 8 + 0.4 * 5 / 8 * (0.25 * 2 + 0.125) / 24,
+    }
+    expected: list[dict[int, float]] = [
+        {item: last[item] + before[item] for item in (2, 3)},
+        {2: 2 / 8 + 0.4 * 5 / 8 * group_2, 3: 1.5 / 8 + 0.4 * 5 / 8 * group_3},
+        {},
+        {2: 0.4 * group_2, 3: 0.4 * group_3},
+        {},
+    ]
+    assert told(*found) == [pytest.approx(odds, rel=1e-5) for odds in expected]
+    assert found[0][:, :3].tolist() == [[3, 2, 0], [2, 3, 0], [0, 0, 0], [3, 2, 0], [0, 0, 0]]
+
+
+@torch.no_grad()
+def test_in_training_odds_by_hand() -> None:
+    """Session 1 2, then 3: without it 1 -> 2 and 1 -> 3 are left once each; n(1) = 2, n(group 1) = 2."""
+    found = by_hand().recall(*padded(LOG[:1])[:2], *torch.tensor([[0], [1]]), torch.tensor([3]))
+    of_group = 1 / 22 * 0.4
+    last = of_group  # n(2) = 0
+    before = 0.25 * (1 / 7 + 5 / 7 * of_group)
+    assert told(*found) == [pytest.approx({2: last + before, 3: last + before}, rel=1e-5)]
+    assert found[0][0, :2].tolist() == [2, 3]
+
+
+def given_ids(most: int) -> Memory:
+    """After 1 came 5, 2 and 3 once each, kept in that order, and 4 twice; nothing else is known."""
+    ids, counts = torch.zeros(N_ITEMS + 1, 4, dtype=torch.int32), torch.zeros(N_ITEMS + 1, 4, 1)
+    ids[1], counts[1] = torch.tensor([5, 2, 4, 3]), torch.tensor([[1.0], [1.0], [2.0], [1.0]])
+    times = torch.tensor([0, 5, 0, 0, 0, 0, 0])
+    return Memory(
+        FollowerTable(Followers(ids, counts.short(), times, torch.tensor(EACH)), 1, 5.0), [], most, 2
+    )
+
+
+@pytest.mark.parametrize(("most", "expected"), [(9, [4, 2, 3, 5]), (3, [4, 2, 3]), (1, [4])])
+@torch.no_grad()
+def test_the_best_odds_are_told_and_of_equal_ones_the_lower_ids(most: int, expected: list[int]) -> None:
+    one, zero = torch.tensor([1]), torch.tensor([0])
+    ids, odds = given_ids(most).recall(one.unsqueeze(0), one, zero, zero)
+    share = 1.2 / 10  # w_11 / (n + k)
+    assert ids[0].tolist() == expected + [0] * (len(ids[0]) - len(expected))
+    assert odds[0].tolist() == pytest.approx([2 * share, share, share, share][: len(expected)])
+
+
+ROWS = st.lists(st.lists(st.integers(1, N_ITEMS), min_size=2, max_size=6), min_size=1, max_size=5)
+
+
+@settings(max_examples=60)
+@given(rows=ROWS, asked=st.integers(1, 4), window=st.integers(1, 4), seed=st.integers(0, 9))
+@torch.no_grad()
+def test_odds_equal_naive_ones(rows: list[list[int]], asked: int, window: int, seed: int) -> None:
+    """At every position; in training those of the log without the whole own session, else those of the log."""
+    made = remember(rows, asked, window, fields=(GROUP, OTHER))
+    fields = [GROUP.tolist(), OTHER.tolist()]
+    torch.manual_seed(seed)
+    for parameter in (made.log_weight, made.log_field_weight):
+        torch.nn.init.normal_(parameter, std=0.1)
+    history, length, target = padded(rows)
+    places = positions_of(rows)
+    trained = told(*made.recall(history, length, *places, target))
+    served = told(*made.recall(history, length, *places))
+    for row, position, training, serving in zip(*(x.tolist() for x in places), trained, served, strict=True):
+        session = rows[row][: position + 1]
+        others = rows[:row] + rows[row + 1 :]
+        assert training == pytest.approx(naive_odds(others, session, made, fields), rel=1e-4)
+        assert serving == pytest.approx(naive_odds(rows, session, made, fields), rel=1e-4)
+
+
+@given(rows=ROWS)
+@torch.no_grad()
+def test_in_training_occurrences_are_those_of_other_sessions(rows: list[list[int]]) -> None:
+    """k / (n + k) of every item, and of every group."""
+    history, length, target = padded(rows)
+    for table, of, prior in zip(remember(rows, 1, 1).tables, (EACH, GROUP), (5.0, 20.0), strict=True):
+        left = table(history, target, length).left
+        for number, row in enumerate(rows):
+            others = [of[item] for other in rows[:number] + rows[number + 1 :] for item in other[:-1]]
+            expected = [prior / (others.count(of[item]) + prior if of[item] else prior) for item in row[:-1]]
+            assert left[number, : len(expected)].tolist() == pytest.approx(expected)
+
+
+@settings(max_examples=30)
+@given(rows=ROWS, most=st.integers(1, 4))
+@torch.no_grad()
+def test_a_limit_cuts_the_list(rows: list[list[int]], most: int) -> None:
+    history, length, _ = padded(rows)
+    whole, cut = (
+        remember(rows, 3, 2, most=limit).recall(history, length, *positions_of(rows)) for limit in (60, most)
+    )
+    assert cut[0].shape[1] == most
+    assert torch.equal(cut[0], whole[0][:, :most])
+    assert torch.equal(cut[1], whole[1][:, :most])
+
+
+@torch.no_grad()
+def test_what_comes_later_is_not_looked_at() -> None:
+    made = remember([[1, 2, 3, 4], [2, 1, 4, 6], [3, 1, 2, 6]], 3, 2)
+    rows, positions = torch.tensor([0, 0]), torch.tensor([0, 1])
+    one = made.recall(torch.tensor([[1, 2, 0, 0]]), torch.tensor([2]), rows, positions)
+    other = made.recall(torch.tensor([[1, 2, 3, 4]]), torch.tensor([4]), rows, positions)
+    assert one[0].any()
+    assert torch.equal(one[0], other[0])
+    assert torch.equal(one[1], other[1])
+
+
+@torch.no_grad()
+def test_without_a_log_nothing_is_known() -> None:
+    made = remember([[1], [2]], 2, 2)
+    ids, odds = made.recall(torch.tensor([[3, 1]]), torch.tensor([2]), *torch.tensor([[0], [1]]))
+    assert not ids.any()
+    assert not odds.any()
+    assert not made.bonus(torch.ones(1, 2), ids, odds).bonus.any()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_odds_teach_the_weights_and_the_priors(training: bool) -> None:
+    """Odds are linear in w, those of fields linear in e; a larger prior takes from what items say."""
+    made = by_hand()
+    history, length, target = padded(LOG)
+    places = positions_of(LOG)
+    _, odds = made.recall(history, length, *places, target if training else None)
+    odds.sum().backward()
+    alone = remember(LOG, asked=2, window=2, fields=())
+    weigh(alone, [[1.0, 0.5], [0.25, 0.125]], [])
+    of_items = alone.recall(history, length, *places, target if training else None)[1].sum()
+    items, field = made.tables
+    gradients = [made.log_weight.grad, made.log_field_weight.grad, items.log_prior.grad, field.log_prior.grad]
+    weight, share, prior, field_prior = (g for g in gradients if g is not None)
+    assert weight[:, 0].all()
+    assert weight.sum().item() == pytest.approx(PACE * odds.sum().item(), rel=1e-4)
+    assert share.item() == pytest.approx(PACE * (odds.sum() - of_items).item(), rel=1e-4)
+    assert prior.item() < 0
+    assert field_prior.item() < 0
+
+
+@pytest.mark.parametrize("training", [False, True])
+@torch.no_grad()
+def test_odds_are_the_same_under_autocast(training: bool) -> None:
+    rows = [[1, 2, 3, 4, 5, 6], [2, 1, 4, 6], [3, 1, 2, 6], [6, 2, 1]]
+    made = remember(rows, 4, 3)
+    history, length, target = padded(rows)
+    inputs = (history, length, *positions_of(rows), target if training else None)
+    ids, odds = made.recall(*inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        again_ids, again_odds = made.recall(*inputs)
+        bonus = made.bonus(torch.randn(len(ids), 2), again_ids, again_odds).bonus
+    assert odds.dtype == again_odds.dtype == bonus.dtype == torch.float32
+    assert torch.equal(ids, again_ids)
+    assert torch.equal(odds, again_odds)
+
+
+# --- the bonus -----------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 def test_bonus_by_hand() -> None:
-    """a = 2 x first component, b = 0.5 in all states: a + 1.5 log n, and 0 where nothing followed."""
-    made = transitions(NEXT, kept=2)
-    trust(made, [[2.0, 0.0], [0.0, 0.0]], [0.0, 0.5])
-    bonus = made.bonus(torch.tensor([[1.0, 9.0], [-1.0, 9.0]]), *made.look_up(torch.tensor([[1], [1]])))
-    nothing = made.bonus(torch.tensor([[1.0, 9.0]]), *made.look_up(torch.tensor([[5]])))
-    expected = [[2 + 1.5 * np.log(3), 2], [-2 + 1.5 * np.log(3), -2]]
-    assert bonus.ids.tolist() == [[2, 4], [2, 4]]
-    assert bonus.bonus.numpy() == pytest.approx(np.array(expected), abs=1e-6)
-    assert nothing.ids.tolist() == nothing.bonus.tolist() == [[0, 0]]
+    """a = 2 x first component - 1, b = second component + 0.5: log(1 + exp(a) p^b), and 0 where there is none."""
+    made = by_hand()
+    made.trust.weight.copy_(torch.tensor([[2.0, 0.0], [0.0, 1.0]]))
+    made.trust.bias.copy_(torch.tensor([-1.0, 0.5]))
+    ids = torch.tensor([[4, 2, 0], [3, 0, 0]])
+    odds = torch.tensor([[0.5, 0.01, 0.0], [2.0, 0.0, 0.0]])
+    found = made.bonus(torch.tensor([[1.0, 0.5], [3.0, 1.5]]), ids, odds)
+    expected = [
+        [np.log(1 + np.exp(1) * 0.5), np.log(1 + np.exp(1) * 0.01), 0],
+        [np.log(1 + np.exp(5) * 2**2), 0, 0],
+    ]
+    assert torch.equal(found.ids, ids)
+    assert found.bonus.numpy() == pytest.approx(np.array(expected), rel=1e-5)
 
 
 @torch.no_grad()
-def test_bonus_of_two_lags_by_hand() -> None:
-    """State (1, 10): a_1 = 2, b_1 = 1 + 0.5, a_2 = 10 - 3, b_2 = 0.25, with nothing added.
+def test_the_bonus_begins_to_count_where_the_odds_are_above_those_of_guessing() -> None:
+    """log(1 + N p / e) in all states."""
+    odds = torch.tensor([[0.5, 0.1]])
+    found = by_hand().bonus(torch.randn(1, 2), torch.tensor([[2, 3]]), odds)
+    assert found.bonus[0].tolist() == pytest.approx((1 + N_ITEMS * odds[0] / np.e).log().tolist(), rel=1e-5)
 
-    2 came 3 times and 4 once after 1; 5 came 5 times and 4 twice two steps after 3. So 4 gets both bonuses, in the
-    place where it stands first.
-    """
-    made = transitions(NEXT, AFTER_NEXT, kept=2)
-    trust(made, [[2.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 0.0]], [0.0, 0.5, -3.0, 0.25])
-    bonus = made.bonus(torch.tensor([[1.0, 10.0]] * 2), *made.look_up(torch.tensor([[1, 3], [5, 3]])))
-    assert bonus.ids.tolist() == [[2, 4, 5, 0], [0, 0, 5, 4]]
-    five, four = 7 + 0.25 * np.log(5), 7 + 0.25 * np.log(2)
-    expected = [[2 + 1.5 * np.log(3), 2 + four, five, 0], [0, 0, five, four]]
-    assert bonus.bonus.numpy() == pytest.approx(np.array(expected), abs=1e-5)
+
+# --- as the settings ask for it ------------------------------------------------------------------------------
+
+
+def built(**given_settings: Any) -> Memory:
+    """Of the pairs 1 -> 2 -> ... -> N, at every distance of the window."""
+    chosen = HierSRecSettings(metadata_fields=("m",), **given_settings)
+    items = np.arange(1, N_CATALOGUE + 1)
+    pairs = [(items[:-d], items[d:]) for d in range(1, chosen.follower_window + 1)]
+    return build_memory(pairs, catalogue(), chosen)
 
 
 @torch.no_grad()
-def test_the_bonus_begins_as_the_log_of_the_first_lags_count() -> None:
-    made = transitions(NEXT, AFTER_NEXT, kept=2)
-    bonus = made.bonus(torch.randn(1, 2), *made.look_up(torch.tensor([[1, 3]])))
-    assert bonus.ids.tolist() == [[2, 4, 5, 0]]
-    assert bonus.bonus[0].tolist() == pytest.approx([np.log(3), 0, 0, 0])
+def test_the_memory_is_as_the_settings_ask() -> None:
+    for kept, window, asked, limit in ((2, 3, 1, 4), (3, 2, 3, 7)):
+        made = built(
+            followers=kept, follower_window=window, follower_items=asked, follower_limit=limit,
+            follower_fields=("b", "m"), hidden_size=4,
+        )  # fmt: skip
+        items, level, field = made.tables
+        assert items.counts.shape == (N_CATALOGUE + 1, kept, window)
+        assert level.counts.shape == (4 + 1, 2 * kept, window)
+        assert field.counts.shape[1:] == (2 * kept, window)
+        assert [table.asked for table in made.tables] == [asked, min(2, asked), min(2, asked)]
+        assert made.weights.shape == (asked, window)
+        assert made.trust.in_features == 4
+        history = torch.tensor([[3, 9, 15, 20]])
+        ids, _ = made.recall(history, torch.tensor([4]), *torch.tensor([[0], [3]]))
+        assert ids.shape == (1, limit)
+        assert ids.all()
 
 
-@given(lags=st.lists(PAIRS, min_size=1, max_size=3), last=st.lists(ITEMS, min_size=3, max_size=3))
-def test_bonuses_equal_naive_ones(lags: list[list[tuple[int, int]]], last: list[int]) -> None:
-    made = transitions(*lags, kept=N_ITEMS)
-    given_trust = np.linspace(-1, 2, 2 * len(lags))
-    trust(made, [[0.0, 0.0]] * len(given_trust), given_trust.tolist())
-    expected: Counter[int] = Counter()
-    for lag, pairs in enumerate(lags):
-        slope = given_trust[2 * lag + 1] + (lag == 0)
-        for item, n in Counter(after for before, after in pairs if before == last[lag]).items():
-            expected[item] += given_trust[2 * lag] + slope * np.log(n)
-    with torch.no_grad():
-        found = made.bonus(torch.zeros(1, 2), *made.look_up(torch.tensor([last[: len(lags)]])))
-    ids = found.ids[0].tolist()
-    real = [item for item in ids if item]
-    assert sorted(real) == sorted(expected)
-    pairs_found = zip(ids, found.bonus[0].tolist(), strict=True)
-    assert {item: bonus for item, bonus in pairs_found if item} == pytest.approx(dict(expected), abs=1e-5)
+def test_values_of_fields_are_those_of_the_catalogue() -> None:
+    """Of a name that a level and a metadata field share, those of the level."""
+    metadata = np.array([[0, 0, 0]] + [[1, 2 + item % 3, 1] for item in range(N_CATALOGUE)])
+    found = replace(catalogue(), metadata=metadata)
+    chosen = HierSRecSettings(metadata_fields=("l", "m", "b"), follower_fields=("b", "m"))
+    _, level, field = build_memory([arrays([])] * 5, found, chosen).tables
+    assert found.taxonomy is not None
+    assert level.value.tolist() == [0, *(1 + found.taxonomy.item_category[1:, 1])]
+    assert field.value.tolist() == metadata[:, 1].tolist()
 
 
-def test_bonus_teaches_the_trust_in_every_lag() -> None:
-    made = transitions(NEXT, AFTER_NEXT, kept=2)
-    made.bonus(torch.ones(1, 2), *made.look_up(torch.tensor([[1, 3]]))).bonus.sum().backward()
-    assert made.trust.bias.grad is not None
-    # two followers a lag; sums of logs of their counts
-    expected = [2, np.log(3), 2, np.log(5) + np.log(2)]
-    assert made.trust.bias.grad.tolist() == pytest.approx(expected, abs=1e-5)
+@torch.no_grad()
+def test_a_larger_window_knows_later_items_and_more_items_asked_earlier_ones() -> None:
+    history = torch.tensor([[3, 9]])
+    for window, asked, expected in ((1, 1, {10}), (3, 1, {10, 11, 12}), (1, 2, {10, 4})):
+        made = built(follower_window=window, follower_items=asked)
+        ids, _ = made.recall(history, torch.tensor([2]), *torch.tensor([[0], [1]]))
+        assert set(ids[0].tolist()) - {0} == expected
 
 
-def test_last_items_by_hand() -> None:
-    history = torch.tensor([[7, 8, 9, 0], [5, 0, 0, 0]])
-    rows, positions = torch.tensor([0, 0, 0, 1]), torch.tensor([2, 1, 0, 0])
-    assert last_items(history, rows, positions, 3).tolist() == [[9, 8, 7], [8, 7, 0], [7, 0, 0], [5, 0, 0]]
-    assert last_items(history, rows, positions, 1).tolist() == [[9], [8], [7], [5]]
-    assert last_items(history, rows, positions, 6)[0].tolist() == [9, 8, 7, 0, 0, 0]
+def test_an_unknown_field_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^follower_fields: received 'bb'.*, allowed: a, b, c, m$"):
+        built(follower_fields=("a", "bb"))
+    nothing = np.zeros((N_CATALOGUE + 1, 0), np.int64)
+    bare = Catalogue(catalogue().tokens, None, nothing, nothing)
+    settings_ = HierSRecSettings(follower_fields=("brand",))
+    message = "follower_fields: received 'brand', allowed: none, as no category or metadata field is named"
+    with pytest.raises(InputError, match=f"^{message}$"):
+        build_memory([arrays([])] * 5, bare, settings_)
 
 
 # --- as a part of HierSRec -----------------------------------------------------------------------------------
@@ -207,9 +476,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_shop(tmp_path_factory.mktemp("data"))
 
 
-def build(shop: Path, model: str, **settings: Any) -> tuple[Any, Any, Any]:
+def build(shop: Path, model: str, **given_settings: Any) -> tuple[Any, Any, Any]:
     """(model, training part, test part)."""
-    values = {**SMALL, "data_path": str(shop), "train_neg_sample_args": None, **settings}
+    values = {**SMALL, "data_path": str(shop), "train_neg_sample_args": None, **given_settings}
     config = Config(model=model, dataset="shop", config_dict=values)
     parts = [loader._dataset for loader in data_preparation(config, create_dataset(config))]
     init_seed(5, True)
@@ -253,56 +522,103 @@ def test_pairs_of_a_lag_are_those_within_rows(shop: Path, length: int, lag: int)
     assert bool(expected) == (lag <= min(length, 3))
 
 
+FIELDS = {"category_fields": ["department", "class"], "follower_fields": ["class"]}
+
+
 @pytest.mark.parametrize("length", [2, 3, 5])
-def test_training_looks_up_what_all_other_rows_tell(shop: Path, length: int) -> None:
-    """At every position and lag: naive counts of the training rows, less the pair that ends in the target."""
-    model, train, _ = build(shop, "HierSRec", MAX_ITEM_LIST_LENGTH=length, followers=10, follower_lags=3)
+@torch.no_grad()
+def test_training_is_told_what_all_other_rows_tell(shop: Path, length: int) -> None:
+    """At every position, of the training rows without the own one; afterwards of all rows."""
+    model, train, _ = build(
+        shop, "HierSRec", **FIELDS, MAX_ITEM_LIST_LENGTH=length, follower_window=3, follower_items=3
+    )
     feat = train.inter_feat
-    history, lengths = feat["item_id_list"], feat["item_length"]
-    rows = [
-        [*h[:n], t]
-        for h, n, t in zip(*(x.tolist() for x in (history, lengths, feat["item_id"])), strict=True)
-    ]
-    pairs = [Counter(pair for row in rows for pair in zip(row, row[lag:], strict=False)) for lag in (1, 2, 3)]
-    places = [(row, position) for row, items in enumerate(rows) for position in range(len(items) - 1)]
-    targets = torch.tensor([rows[row][position + 1] for row, position in places])
-    ids, counts = model._look_up(history, *torch.tensor(places).T, targets)
-    assert ids.shape == counts.shape == (len(places), 3, 10)
-    taken = 0
-    for (row, position), found, of in zip(places, ids.tolist(), counts.tolist(), strict=True):
-        for lag in (1, 2, 3):
-            expected: Counter[int] = Counter()
-            if position + 1 >= lag:
-                item, target = rows[row][position + 1 - lag], rows[row][position + 1]
-                expected.update({after: n for (before, after), n in pairs[lag - 1].items() if before == item})
-                expected[target] -= 1
-                taken += expected[target] == 0
-            told = {i: n for i, n in zip(found[lag - 1], of[lag - 1], strict=True) if i}
-            assert told == {i: n for i, n in expected.items() if n}
-    assert taken > 0  # in some places nothing is left of the target
+    history, lengths, target = feat["item_id_list"], feat["item_length"], feat["item_id"]
+    columns = (x.tolist() for x in (history, lengths, target))
+    rows = [[*items[:n], last] for items, n, last in zip(*columns, strict=True)]
+    places = positions_of(rows)
+    trained = told(*model._recall(history, lengths, *places, target))
+    served = told(*model._recall(history, lengths, *places))
+    assert trained != served
+    of = [0, *(1 + model.catalogue.taxonomy.item_category[1:, 1])]
+    for row, position, training, serving in zip(*(x.tolist() for x in places), trained, served, strict=True):
+        asked = rows[row][: position + 1], model.network.memory, [of]
+        assert training == pytest.approx(naive_odds(rows[:row] + rows[row + 1 :], *asked), rel=1e-4)
+        assert serving == pytest.approx(naive_odds(rows, *asked), rel=1e-4)
 
 
-@pytest.mark.parametrize("lags", [1, 2, 3])
-def test_with_everything_else_zero_the_ranking_is_a_markov_chains(shop: Path, lags: int) -> None:
-    """Of the first order, however many lags there are: at the start, all but the first add nothing."""
-    model, _, test = build(shop, "HierSRec", followers=100, follower_lags=lags, repeat_term=False)
+def test_the_loss_is_given_the_odds_without_the_own_session(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, train, _ = build(shop, "HierSRec", **FIELDS)
+    asked = []
+    recall = model.network.memory.recall
+
+    def spy(history: Tensor, length: Tensor, *rest: Any) -> Any:
+        asked.append((history, length, *rest))
+        return recall(history, length, *rest)
+
+    monkeypatch.setattr(model.network.memory, "recall", spy)
+    model.calculate_loss(train.inter_feat).backward()
+    model.full_sort_predict(train.inter_feat)
+    of_loss, of_scores = asked
+    assert torch.equal(of_loss[4], train.inter_feat["item_id"])
+    assert of_scores[4] is None
+    assert all(
+        parameter.grad is not None and parameter.grad.any()
+        for name, parameter in model.network.memory.named_parameters()
+    )
+
+
+@pytest.mark.parametrize("window", [1, 2, 3])
+@torch.no_grad()
+def test_with_everything_else_zero_the_ranking_is_a_markov_chains(shop: Path, window: int) -> None:
+    """Where only w_11 is not zero; 3 + 1 log p for the state 0, which ranks as the counts do."""
+    model, _, test = build(
+        shop, "HierSRec", followers=100, follower_window=window, follower_items=window, repeat_term=False
+    )
     chain = build(shop, "MarkovChain")[0]
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-        model.network.transitions.trust.bias[0] = 3.0
-        scores = model.full_sort_predict(test.inter_feat)[:, 1:]
-        counts = chain.full_sort_predict(test.inter_feat)[
-            :, 1:
-        ].floor()  # without the order among equal counts
+    for parameter in model.parameters():
+        parameter.zero_()
+    memory = model.network.memory
+    memory.trust.bias.copy_(torch.tensor([3.0, 1.0]))
+    memory.log_weight.fill_(-20.0)  # exp(-200): 0
+    memory.log_weight[0, 0] = 0
+    scores = model.full_sort_predict(test.inter_feat)[:, 1:]
+    counts = chain.full_sort_predict(test.inter_feat)[:, 1:].floor()  # without the order among equal counts
     places = [row.unique(return_inverse=True)[1].tolist() for row in scores]
     assert places == [row.unique(return_inverse=True)[1].tolist() for row in counts]
     assert all(len(set(row)) > 1 for row in places)
 
 
-def test_a_model_keeps_as_many_followers_and_lags_as_it_is_told(shop: Path) -> None:
-    for lags in (1, 3):
-        made = build(shop, "HierSRec", followers=2, follower_lags=lags)[0].network.transitions
-        assert made.followers.shape == made.counts.shape == (lags, 11, 2)
-        assert made.trust.out_features == 2 * lags
-    assert build(shop, "HierSRec", followers=0)[0].network.transitions is None
+def test_a_model_has_the_memory_of_its_settings(shop: Path) -> None:
+    for window in (1, 3):
+        made = build(shop, "HierSRec", followers=2, follower_window=window, follower_items=2, **FIELDS)[0]
+        items, field = made.network.memory.tables
+        assert items.counts.shape == (11, 2, window)
+        assert field.counts.shape == (1 + 6, 4, window)  # c2 is a class of both departments
+        assert made.network.memory.weights.shape == (2, window)
+    assert build(shop, "HierSRec", followers=0)[0].network.memory is None
+
+
+def test_a_model_refuses_an_unknown_field(shop: Path) -> None:
+    message = r"^follower_fields: received 'klass'; did you mean 'class'\?, allowed: department, class$"
+    with pytest.raises(InputError, match=message):
+        build(shop, "HierSRec", **{**FIELDS, "follower_fields": ["klass"]})
+
+
+@torch.no_grad()
+def test_a_state_dict_holds_the_whole_memory(shop: Path) -> None:
+    """Scores of another model of the same settings, which remembers nothing, once it has read the state."""
+    model, _, test = build(shop, "HierSRec", **FIELDS)
+    memory = model.network.memory
+    for parameter in memory.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    expected = model.full_sort_predict(test.inter_feat)
+    other = build(shop, "HierSRec", **FIELDS)[0]
+    nothing = [arrays([])] * other.settings.follower_window
+    other.network.memory = build_memory(nothing, other.catalogue, other.settings)
+    before = other.full_sort_predict(test.inter_feat)
+    other.load_state_dict(model.state_dict())
+    assert not torch.equal(before, expected)
+    assert torch.equal(other.full_sort_predict(test.inter_feat), expected)

@@ -17,9 +17,9 @@ from recbole_hiersrec.data.catalogue import Catalogue
 from recbole_hiersrec.data.taxonomy import Taxonomy
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.scorer import Cases, Scorer, score
+from recbole_hiersrec.model.memory import Memory, build_memory
 from recbole_hiersrec.model.network import HierSRecNetwork, build_network
-from recbole_hiersrec.model.transitions import Transitions, count_transitions, last_items
-from recbole_hiersrec.queries import Apart, Queries, distinct
+from recbole_hiersrec.queries import Queries, distinct
 from recbole_hiersrec.settings import HierSRecSettings
 
 register()
@@ -44,39 +44,51 @@ def catalogue(n_items: int = N_ITEMS) -> Catalogue:
     return Catalogue(tokens, Taxonomy.from_paths(paths, ["a", "b", "c"]), titles, metadata)
 
 
-def random_transitions(lags: int, hidden_size: int) -> Transitions:
-    """Of items that follow more than once, at several lags; the trust is random, too."""
+def random_memory(items: Catalogue, settings: HierSRecSettings) -> Memory:
+    """Of items that follow more than once, at every distance; the trust and the weights are random, too."""
     generator = np.random.default_rng(4)
-    found = []
-    for _ in range(lags):
+    pairs = []
+    for _ in range(settings.follower_window):
         before = generator.integers(1, N_ITEMS + 1, 600)
-        found.append(count_transitions(before, 1 + (before + generator.integers(0, 6, 600)) % 30, N_ITEMS, 4))
-    ids, counts = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*found, strict=True))
-    made = Transitions(ids, counts, hidden_size)
-    torch.nn.init.normal_(made.trust.weight)
-    torch.nn.init.normal_(made.trust.bias)
+        pairs.append((before, 1 + (before + generator.integers(0, 6, 600)) % N_ITEMS))
+    made = build_memory(pairs, items, settings)
+    for parameter in made.trust.parameters():
+        torch.nn.init.normal_(parameter)
+    for name, parameter in made.named_parameters():
+        if "log" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
     return made
 
 
-def network(seed: int = 3, *, lags: int = 0, **settings: Any) -> HierSRecNetwork:
-    """Random; with ``lags`` it remembers what followed the last items, that many."""
+def network(seed: int = 3, *, remember: bool = False, **settings: Any) -> HierSRecNetwork:
+    """Random; with ``remember`` it has a memory of what followed the items."""
     torch.manual_seed(seed)
     chosen = HierSRecSettings(
         hidden_size=8, inner_size=16, initializer_range=0.3, metadata_fields=("m",), **settings
     )
-    transitions = random_transitions(lags, chosen.hidden_size) if lags else None
-    built = build_network(catalogue(), chosen, max_length=8, transitions=transitions).eval()
-    for parameter in (built.item_bias.weight, built.level_weight, *built.heads.bias):
-        torch.nn.init.normal_(parameter)  # so that no term of the score is 0
+    memory = random_memory(catalogue(), chosen) if remember else None
+    built = build_network(catalogue(), chosen, max_length=8, memory=memory).eval()
+    fill(built)
     return built
 
 
-class NetworkScorer:
-    """A network as a scorer of cases; with ``lags``, repeated items and followers are scored apart."""
+def fill(net: HierSRecNetwork) -> None:
+    """Random values for what begins at one value, so that no term of the score is 0."""
+    for parameter in (net.item_bias.weight, net.level_weight, *net.heads.bias):
+        torch.nn.init.normal_(parameter)
+    for parameter in net.heads.to_item.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
 
-    def __init__(self, cases: Cases, seed: int, lags: int = 0) -> None:
+
+REMEMBERED = {"followers": 3, "follower_window": 2, "follower_items": 3, "follower_fields": ("c", "m")}
+
+
+class NetworkScorer:
+    """A network as a scorer of cases; with ``remember``, repeated items and followers are scored apart."""
+
+    def __init__(self, cases: Cases, seed: int, remember: bool = False) -> None:
         self.cases = cases
-        self.network = network(seed, lags=lags)
+        self.network = network(seed, remember=remember, **REMEMBERED)
         self.n_items = N_ITEMS
 
     def batch(self, index: torch.Tensor) -> Any:
@@ -86,16 +98,11 @@ class NetworkScorer:
         history, length = batch
         rows, positions = torch.arange(len(history)), length - 1
         states, heads = self.network.read(history, (rows, positions))
-        return Queries(self.network.queries(heads), history, self.apart(history, rows, positions, states))
-
-    def apart(
-        self, history: torch.Tensor, rows: torch.Tensor, positions: torch.Tensor, states: torch.Tensor
-    ) -> Apart | None:
-        transitions = self.network.transitions
-        if transitions is None:
-            return None
-        last = last_items(history, rows, positions, transitions.lags)
-        return self.network.apart(states, distinct(history), *transitions.look_up(last))
+        apart = None
+        if self.network.memory is not None:
+            known = self.network.memory.recall(history, length, rows, positions)
+            apart = self.network.apart(states, distinct(history), *known)
+        return Queries(self.network.queries(heads), history, apart)
 
     def item_vectors(self) -> torch.Tensor:
         return self.network.item_vectors()
@@ -115,19 +122,18 @@ class TestNetworkWithFollowersAsScorer(ScorerContract):
     n_items = N_ITEMS
 
     def make(self, cases: Cases, seed: int) -> Scorer:
-        return NetworkScorer(cases, seed, lags=3)
+        return NetworkScorer(cases, seed, remember=True)
 
     def test_followers_and_own_items_meet(self) -> None:
         """The cases of the contract hold each kind of item scored apart, and ones of several kinds."""
-        scorer = NetworkScorer(self.cases(), 3, lags=3)
-        batch = scorer.batch(torch.arange(12))
-        history, length = batch
-        made = scorer.network.transitions
-        assert made is not None
-        followers, _ = made.look_up(last_items(history, torch.arange(12), length - 1, 3))
-        per_lag = [[set(lag) - {0} for lag in row] for row in followers.tolist()]
-        assert any(lags[0] & lags[1] for lags in per_lag)
-        assert any(lags[0] & set(own) for lags, own in zip(per_lag, history.tolist(), strict=True))
+        scorer = NetworkScorer(self.cases(), 3, remember=True)
+        history, length = scorer.batch(torch.arange(12))
+        assert scorer.network.memory is not None
+        found, _ = scorer.network.memory.recall(history, length, torch.arange(12), length - 1)
+        pairs = [(set(a) - {0}, set(b) - {0}) for a, b in zip(found.tolist(), history.tolist(), strict=True)]
+        assert any(known & own for known, own in pairs)
+        assert any(known - own for known, own in pairs)
+        assert any(own - known for known, own in pairs)
 
 
 @pytest.mark.parametrize("feedback", ["soft", "hard", "none"])
@@ -205,6 +211,46 @@ def test_levels_are_fed_what_the_level_above_predicts() -> None:
         assert before.item_query.shape == (4, 8)
 
 
+def start(**settings: Any) -> HierSRecNetwork:
+    """A network as training finds it."""
+    torch.manual_seed(3)
+    chosen = HierSRecSettings(hidden_size=8, metadata_fields=("m",), **settings)
+    return build_network(catalogue(), chosen, max_length=8).eval()
+
+
+@pytest.mark.parametrize("feedback", ["soft", "hard"])
+def test_the_item_query_begins_as_the_state_and_learns(feedback: str) -> None:
+    net = start(category_feedback=feedback)
+    given = torch.randn(4, 8)
+    heads = net.heads(given)
+    assert torch.equal(heads.item_query, given)
+    heads.item_query.sum().backward()
+    assert len(net.heads.to_item) == 3
+    for passed in net.heads.to_item:
+        weight = passed.weight
+        assert isinstance(weight, torch.nn.Parameter)
+        assert weight.grad is not None
+        assert weight.grad.any()
+
+
+def test_detached_category_scores_begin_with_little_weight() -> None:
+    given = {kind: start(category_score=kind) for kind in ("joint", "detached")}
+    weights = {kind: F.softplus(net.level_weight).tolist() for kind, net in given.items()}
+    assert weights["joint"] == pytest.approx([1.0] * 3)
+    assert weights["detached"] == pytest.approx([np.log1p(np.exp(-4))] * 3)
+
+
+@pytest.mark.parametrize(("encoder", "moves"), [("shared", True), ("separate", False)])
+def test_a_separate_category_encoder_does_not_move_the_items(encoder: str, moves: bool) -> None:
+    """The loss of the category task reaches the items' tables and the item encoder, or its own encoder alone."""
+    net = start(category_encoder=encoder)
+    _, heads = net.read(torch.tensor([[3, 5, 9]]), torch.tensor([[False, True, True]]))
+    sum(logits.logsumexp(-1).sum() for logits in heads.category_logits).backward()  # type: ignore[union-attr]
+    reached = {name for name, p in net.named_parameters() if p.grad is not None and p.grad.any()}
+    of_items = {name.split(".")[0] for name in reached}
+    assert of_items == ({"items", "encoder", "heads"} if moves else {"category_encoder", "heads"})
+
+
 def test_hard_feedback_is_the_embedding_of_the_likeliest_category() -> None:
     net = network(category_feedback="hard")
     with torch.no_grad():
@@ -268,7 +314,10 @@ CHANGES = {
     "category_encoder": "separate",
     "repeat_term": False,
     "followers": 0,
-    "follower_lags": 1,
+    "follower_window": 1,
+    "follower_items": 1,
+    "follower_fields": ["class"],
+    "follower_limit": 1,
     "loss": "sampled",
 }
 SAMPLED_CHANGES = {"n_negatives": 3, "negative_power": 1.0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +52,7 @@ def model_of(served: Any) -> HierSRec:
 
 
 def test_requests_are_those_of_the_model(served: Any) -> None:
-    """All but the query, which is planted: items scored apart (repeats, followers of both lags), categories."""
+    """All but the query, which is planted: items scored apart (repeats, those of the memory), categories."""
     history, length, planted = served.batch(torch.arange(12))
     with torch.inference_mode():
         found = served.encode((history, length, planted))
@@ -66,17 +67,20 @@ def test_requests_are_those_of_the_model(served: Any) -> None:
         assert torch.equal(ours, theirs)
 
 
-def test_the_memory_has_the_lags_of_the_settings(script: Any, served: Any) -> None:
-    transitions = served.network.transitions
-    settings = HierSRecSettings()
-    assert transitions.followers.shape == (settings.follower_lags, N_ITEMS + 1, settings.followers)
-    assert not torch.equal(transitions.followers[0], transitions.followers[1])
+def test_the_memory_is_that_of_the_settings(served: Any) -> None:
+    memory, settings = served.network.memory, HierSRecSettings()
+    (items,) = memory.tables
+    assert items.counts.shape == (N_ITEMS + 1, settings.followers, settings.follower_window)
+    assert (items.asked, memory.most) == (settings.follower_items, settings.follower_limit)
+    counts = items.counts.unbind(-1)
+    assert all(of.any() for of in counts)
+    assert not any(torch.equal(one, other) for one, other in itertools.pairwise(counts))
 
 
-def test_pairs_of_every_lag_by_hand(script: Any) -> None:
+def test_pairs_of_every_distance_by_hand(script: Any) -> None:
     clicks = {"session": [1, 0, 0, 0, 1], "item": [8, 5, 6, 7, 9], "time": [9, 1, 2, 3, 10]}
     made = SimpleNamespace(events=pl.DataFrame(clicks))
-    pairs = [[part.tolist() for part in script._followed(made, lag)] for lag in (1, 2)]
+    pairs = [[part.tolist() for part in script._followed(made, distance)] for distance in (1, 2)]
     assert pairs == [[[5, 6, 8], [6, 7, 9]], [[5], [7]]]
 
 

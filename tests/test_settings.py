@@ -67,6 +67,7 @@ def test_settings_are_frozen() -> None:
 def test_hiersrec_settings_pick_their_own_keys() -> None:
     made = hiersrec_settings({"category_fields": "class", "learning_rate": 1, "title_field": None}, "x")
     assert made.category_fields == ("class",)
+    assert hiersrec_settings({"follower_fields": "class"}, "x").follower_fields == ("class",)
     assert made.title_field is None
     with pytest.raises(InputError, match="n_heads must divide hidden_size; received 3 and 64"):
         hiersrec_settings({"n_heads": 3}, "x")
