@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.scorer import score
 from recbole_hiersrec.queries import Apart, Queries, distinct
+from recbole_hiersrec.retrieval import exact as exact_search
 from recbole_hiersrec.retrieval.exact import ExactSearch
 from recbole_hiersrec.retrieval.lists import build_lists
 
@@ -49,10 +50,11 @@ def vectors_of(kind, n_items, rng):
     k_share=st.floats(0, 1),
     repeat=st.sampled_from([None, 0.0, 1.0, 1e3]),
     blocks=st.sampled_from([None, (6,), (3, 2, 1), (1, 1, 1, 1, 1, 1)]),
+    stage=st.sampled_from([1, 8]),
     seed=st.integers(0, 10_000),
 )
 @settings(max_examples=250, deadline=None)
-def test_it_is_the_top_k_of_all_items(kind, n_items, cap, k_share, repeat, blocks, seed):
+def test_it_is_the_top_k_of_all_items(kind, n_items, cap, k_share, repeat, blocks, stage, seed):
     rng = np.random.default_rng(seed)
     vectors = vectors_of(kind, n_items, rng)
     history = torch.from_numpy(rng.integers(0, n_items + 1, (4, 5)))
@@ -62,7 +64,11 @@ def test_it_is_the_top_k_of_all_items(kind, n_items, cap, k_share, repeat, block
         None if repeat is None else apart(history, repeat, rng),
     )
     k = max(1, round(k_share * n_items))
-    exact = ExactSearch(build_lists(vectors, None, cap, seed=0), vectors, blocks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            exact_search, "_STAGE", stage
+        )  # 1: members are screened twice before they are scored; 8: never
+        exact = ExactSearch(build_lists(vectors, None, cap, seed=0), vectors, blocks)
     ids, scores, scanned = exact.search(queries, k)
     every = score(queries, vectors)[:, 1:]
     expected = every.topk(k, dim=1).values.numpy()
@@ -77,7 +83,8 @@ def test_it_is_the_top_k_of_all_items(kind, n_items, cap, k_share, repeat, block
     own = np.take_along_axis(every.numpy(), ids - 1, axis=1)  # the items are those of the scores
     assert (np.abs(own - expected) <= scale[:, None] + 1e-30).all()
     assert (scanned >= len(exact.lists)).all()
-    assert (scanned <= len(exact.lists) + n_items + 5).all()
+    # at worst, nothing is dropped after half of the coordinates
+    assert (scanned <= len(exact.lists) + 1.5 * n_items + 5).all()
 
 
 @given(kind=st.sampled_from(KINDS), cap=st.integers(1, 30), seed=st.integers(0, 1000))
@@ -133,6 +140,25 @@ def test_blocks_that_are_constant_in_a_list_bring_the_work_down():
     )
     whole = ExactSearch(lists, vectors).search(queries, 5)[2].mean()
     assert ExactSearch(lists, vectors, (8, 8)).search(queries, 5)[2].mean() < 0.9 * whole
+
+
+def test_members_are_screened_before_they_are_scored():
+    """All items share a list, so the bounds of lists save nothing; most of the spread lies in 4 of 64 coordinates."""
+    rng = np.random.default_rng(5)
+    spread = np.where(np.arange(64) < 4, 1.0, 0.02)
+    turn = np.linalg.qr(rng.normal(size=(64, 64)))[0]
+    vectors = torch.tensor((rng.normal(size=(401, 64)) * spread) @ turn, dtype=torch.float32)
+    vectors[0] = 0
+    asked = torch.tensor((rng.normal(size=(30, 64)) * spread) @ turn, dtype=torch.float32)
+    queries = Queries(asked, torch.zeros(30, 1, dtype=torch.long))
+    exact = ExactSearch(build_lists(vectors, None, 80, seed=0), vectors)
+    ids, scores, scanned = exact.search(queries, 5)
+    every = (queries.vectors @ vectors[1:].T).topk(5, dim=1)
+    assert ids.tolist() == (every.indices + 1).tolist()
+    assert scores == pytest.approx(every.values.numpy(), abs=1e-5)
+    assert scanned.mean() < 0.4 * 400
+    # the first turn, in which there is nothing to be better than, scores whole lists
+    assert (scanned >= len(exact.lists) + exact.lists.sizes.min()).all()
 
 
 def test_batch_equals_single():

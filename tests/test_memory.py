@@ -257,7 +257,14 @@ def given_ids(most: int) -> Memory:
     ids[1], counts[1] = torch.tensor([5, 2, 4, 3]), torch.tensor([[1.0], [1.0], [2.0], [1.0]])
     times = torch.tensor([0, 5, 0, 0, 0, 0, 0])
     return Memory(
-        FollowerTable(Followers(ids, counts.short(), times, torch.tensor(EACH)), 1, 5.0), [], most, 2
+        FollowerTable(
+            Followers(ids, counts.short(), times, torch.zeros(N_ITEMS + 1, 2).double(), torch.tensor(EACH)),
+            1,
+            5.0,
+        ),
+        [],
+        most,
+        2,
     )
 
 
@@ -378,6 +385,35 @@ def test_odds_are_the_same_under_autocast(training: bool) -> None:
     assert torch.equal(odds, again_odds)
 
 
+def kept_in_training(rows: list[list[int]], kept: int, row: int) -> dict[int, float]:
+    """Item -> odds after the first item of a row of two, of the distance 1 alone."""
+    each = torch.tensor(EACH)
+    pairs = [(np.array([row[0] for row in rows]), np.array([row[1] for row in rows]))]
+    made = Memory(FollowerTable(count_followers(pairs, each.numpy(), kept), 1, 5.0), [], 9, 2)
+    history, length, target = padded(rows)
+    zero = torch.zeros(len(rows), dtype=torch.long)
+    with torch.no_grad():
+        return told(*made.recall(history, length, torch.arange(len(rows)), zero, target))[row]
+
+
+@pytest.mark.parametrize(
+    ("followers", "target", "expected"),
+    [
+        ([2, 2, 3, 4], 3, [2]),  # without its own row 3 never followed
+        ([2, 2, 2, 3, 3, 4], 3, [2, 3]),  # once left, as 4, and the lower id
+        ([2, 2, 2, 4, 4, 3], 4, [2]),  # once left, as 3, which has the lower id
+        ([2, 2, 2, 4, 4, 4, 3], 4, [2, 4]),
+        ([2, 2, 3, 3, 4], 4, [2, 3]),  # not kept in the first place
+    ],
+)
+def test_what_is_kept_because_of_the_own_session_is_left_out(
+    followers: list[int], target: int, expected: list[int]
+) -> None:
+    """Two followers of 1 are kept. Whoever is one of them only because the row counts would always be its target."""
+    rows = [[1, follower] for follower in followers]
+    assert sorted(kept_in_training(rows, 2, followers.index(target))) == expected
+
+
 # --- the bonus -----------------------------------------------------------------------------------------------
 
 
@@ -386,7 +422,7 @@ def test_bonus_by_hand() -> None:
     """a = 2 x first component - 1, b = second component + 0.5: log(1 + exp(a) p^b), and 0 where there is none."""
     made = by_hand()
     made.trust.weight.copy_(torch.tensor([[2.0, 0.0], [0.0, 1.0]]))
-    made.trust.bias.copy_(torch.tensor([-1.0, 0.5]))
+    made.shift.copy_((torch.tensor([-1.0, 0.5]) - made.begin) / PACE)
     ids = torch.tensor([[4, 2, 0], [3, 0, 0]])
     odds = torch.tensor([[0.5, 0.01, 0.0], [2.0, 0.0, 0.0]])
     found = made.bonus(torch.tensor([[1.0, 0.5], [3.0, 1.5]]), ids, odds)
@@ -581,7 +617,7 @@ def test_with_everything_else_zero_the_ranking_is_a_markov_chains(shop: Path, wi
     for parameter in model.parameters():
         parameter.zero_()
     memory = model.network.memory
-    memory.trust.bias.copy_(torch.tensor([3.0, 1.0]))
+    memory.shift.copy_((torch.tensor([3.0, 1.0]) - memory.begin) / PACE)
     memory.log_weight.fill_(-20.0)  # exp(-200): 0
     memory.log_weight[0, 0] = 0
     scores = model.full_sort_predict(test.inter_feat)[:, 1:]

@@ -251,6 +251,31 @@ def test_a_separate_category_encoder_does_not_move_the_items(encoder: str, moves
     assert of_items == ({"items", "encoder", "heads"} if moves else {"category_encoder", "heads"})
 
 
+@pytest.mark.parametrize(("kind", "moves"), [("joint", True), ("detached", False)])
+def test_the_item_task_moves_the_category_task_unless_detached(kind: str, moves: bool) -> None:
+    """Through the scores and through what a prediction passes on, both of which it learns to weigh."""
+    net = start(category_score=kind, category_encoder="separate")
+    with torch.no_grad():
+        for passed in net.heads.to_item:
+            passed.weight.normal_()  # type: ignore[operator, union-attr]
+    _, heads = net.read(torch.tensor([[3, 5, 9]]), torch.tensor([[False, True, True]]))
+    (net.queries(heads) @ net.item_vectors().T).square().sum().backward()
+    reached = {name for name, p in net.named_parameters() if p.grad is not None and p.grad.any()}
+    of_category = ("category_encoder.", "heads.query.", "heads.category.", "heads.bias.")
+    assert any(name.startswith(of_category) for name in reached) == moves
+    assert {"level_weight", "heads.to_item.0.weight"} <= reached
+
+
+def test_what_the_item_query_is_told_is_dropped_out() -> None:
+    net = start(hidden_dropout_prob=0.5).train()
+    with torch.no_grad():
+        for passed in net.heads.to_item:
+            passed.weight.normal_()  # type: ignore[operator, union-attr]
+    states = torch.randn(400, net.heads.hidden_size)
+    told = net.heads(states, states).item_query - states
+    assert 0.05 < (told == 0).float().mean() < 0.3  # nothing of three levels: an eighth
+
+
 def test_hard_feedback_is_the_embedding_of_the_likeliest_category() -> None:
     net = network(category_feedback="hard")
     with torch.no_grad():

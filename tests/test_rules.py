@@ -132,7 +132,7 @@ def test_co_visitation_equals_a_dense_sort(seed, n_items, length):
             row[item] = 1 / place
     dense = (csr_array(weights) @ visits(context.training, n_items + 1)).toarray()[:, 1:]
     counts = context.item_counts[1:]
-    scores = dense + 1e-6 * (1 + np.searchsorted(np.unique(counts), counts)) / 99
+    scores = dense.round(9) + 1e-6 * (1 + np.searchsorted(np.unique(counts), counts)) / 99
     assert ids.shape == (5, min(length, n_items))
     assert ids.tolist() == (np.argsort(-scores, axis=1, kind="stable") + 1)[:, :length].tolist()
     assert compared.tolist() == [0] * 5
@@ -462,12 +462,13 @@ def test_a_flat_order_breaks_ties_by_number():
     assert compared.tolist() == [3]
 
 
-def test_lists_of_the_exact_search():
-    context = random_context(100, 0)
-    every, apart_by = (exact_lists(context, by_category=by_category) for by_category in (False, True))
-    finest = context.item_category[:, -1]
-    for lists, one_category in ((every, False), (apart_by, True)):
-        parts = np.split(lists.members, lists.offsets[1:-1])
-        assert lists.sizes.max() <= 5
-        assert all(len(set(finest[part])) == 1 for part in parts) == one_category
-    assert exact_lists(replace(context, list_size=20), by_category=False).sizes.max() > 5
+@pytest.mark.parametrize(("n_items", "largest"), [(12, 5), (100, 10), (400, 20)])
+def test_lists_of_the_exact_search_hold_about_the_square_root_of_the_items(n_items: int, largest: int):
+    lists = exact_lists(random_context(n_items, 0))
+    assert sorted(lists.members) == list(range(1, n_items + 1))
+    assert largest / 2 < lists.sizes.max() <= largest
+
+
+def test_the_size_of_the_exact_searchs_lists_can_be_set():
+    context = replace(random_context(100, 0), list_size=40)
+    assert 20 < exact_lists(context).sizes.max() <= 40

@@ -82,7 +82,7 @@ def build_retrieval(job: Job, scorer: Scorer, train: Any) -> Retrieval:
     began = time.perf_counter()
     vectors = scorer.item_vectors()
     blocks = part_widths(vectors.shape[1], job.settings.get("hidden_size"))
-    exact = ExactSearch(exact_lists(context, by_category=heads), vectors, blocks)
+    exact = ExactSearch(exact_lists(context), vectors, blocks)
     return Retrieval(found.rules, found.seconds | {EXACT: time.perf_counter() - began}, exact)
 
 

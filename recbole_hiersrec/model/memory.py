@@ -52,12 +52,15 @@ class Followers(NamedTuple):
         ids: of the items that came most often, 0-padded, int32 [V, K].
         counts: how often each came at each distance, int16 [V, K, W].
         occurrences: how often anything came next, [V].
+        border: frequency and id of the item that came most often of those that are not kept, 0 where all are,
+            float64 [V, 2].
         value: of each item, [N + 1]; 0 where it has none.
     """
 
     ids: Tensor
     counts: Tensor
     occurrences: Tensor
+    border: Tensor
     value: Tensor
 
 
@@ -87,6 +90,7 @@ class FollowerTable(nn.Module):
     ids: Tensor
     counts: Tensor
     occurrences: Tensor
+    border: Tensor
     value: Tensor
 
     def __init__(self, followers: Followers, asked: int, prior: float) -> None:
@@ -103,7 +107,8 @@ class FollowerTable(nn.Module):
         Args:
             items: [B, L], 0-padded on the right.
             target: in training, the item that came after each session [B]: what the session itself added to the
-                counts is taken out, as a session that is yet to be predicted is in no count.
+                counts is taken out, as a session that is yet to be predicted is in no count. So are the items that
+                are kept only because of it, which are the target more often than what is left of their counts says.
             length: with ``target``, the number of items of each session, [B].
         """
         of = self.value[items]
@@ -111,8 +116,16 @@ class FollowerTable(nn.Module):
         if target is not None and length is not None:
             own_counts, own_times = self._of_session(items, of, ids, target, length)
             counts, times = (counts - own_counts).clamp(min=0), (times - own_times).clamp(min=0)
+            counts = counts * self._kept(ids, counts, self.border[of]).unsqueeze(-1)
         prior = (self._start + PACE * self.log_prior).exp()
         return Asked(ids, counts / (times + prior)[..., None, None], prior / (times + prior))
+
+    @staticmethod
+    def _kept(ids: Tensor, counts: Tensor, border: Tensor) -> Tensor:
+        """Whether each item [B, L, K] comes before the first that is not kept, with the ``counts`` [B, L, K, W]."""
+        power = DECAY ** torch.arange(counts.size(-1), device=counts.device, dtype=torch.float64)
+        more = (counts.double() * power).sum(-1) - border[..., :1]
+        return (more > 1e-6) | ((more > -1e-6) & (ids < border[..., 1:]))
 
     def _of_session(
         self, items: Tensor, of: Tensor, ids: Tensor, target: Tensor, length: Tensor
@@ -140,6 +153,7 @@ class Memory(nn.Module):
     """
 
     start: Tensor
+    begin: Tensor
 
     def __init__(
         self, items: FollowerTable, fields: Sequence[FollowerTable], most: int, hidden_size: int
@@ -153,10 +167,12 @@ class Memory(nn.Module):
         self.register_buffer("start", start.log(), persistent=False)
         self.log_weight = nn.Parameter(torch.zeros_like(start))
         self.log_field_weight = nn.Parameter(torch.zeros(len(fields)))
-        self.trust = nn.Linear(hidden_size, 2)
+        # Odds begin to count where they are above those of guessing, about 1 / N.
+        begin = torch.tensor([math.log(max(2, len(items.value) - 1)) - 1, 1.0])
+        self.register_buffer("begin", begin, persistent=False)
+        self.shift = nn.Parameter(torch.zeros(2))
+        self.trust = nn.Linear(hidden_size, 2, bias=False)
         nn.init.zeros_(self.trust.weight)
-        with torch.no_grad():  # odds begin to count where they are above those of guessing, about 1 / N
-            self.trust.bias.copy_(torch.tensor([math.log(max(2, len(items.value) - 1)) - 1, 1.0]))
 
     @property
     def weights(self) -> Tensor:
@@ -236,7 +252,8 @@ class Memory(nn.Module):
             ids: [T, E]; 0 where there is none.
             odds: [T, E].
         """
-        level, slope = self.trust(states).float().unsqueeze(-1).unbind(1)  # [T, 1] each
+        trust = self.trust(states).float() + self.begin + PACE * self.shift
+        level, slope = trust.unsqueeze(-1).unbind(1)  # [T, 1] each
         return Apart(ids, F.softplus(level + slope * odds.clamp(min=1e-9).log()) * (ids > 0))
 
 
@@ -259,17 +276,19 @@ def count_followers(pairs: Sequence[tuple[IntArray, IntArray]], value: IntArray,
     # Not a matrix product: that may round the sums of equal rows differently.
     frequency = (counts * DECAY ** np.arange(len(pairs))).sum(1)
     order = np.lexsort((target, -frequency, source))
-    source, target, counts = source[order], target[order], counts[order]
+    source, target, counts, frequency = source[order], target[order], counts[order], frequency[order]
     place = np.arange(len(source)) - np.searchsorted(source, source)
+    size = int(value.max(initial=0)) + 1
+    border = np.zeros((size, 2))
+    border[source[place == kept]] = np.stack([frequency, target], axis=1)[place == kept]
     chosen = place < kept
     source, place = source[chosen], place[chosen]
-    size = int(value.max(initial=0)) + 1
     ids = np.zeros((size, kept), np.int32)
     ids[source, place] = target[chosen]
     table = np.zeros((size, kept, len(pairs)), np.int16)
     table[source, place] = np.minimum(counts[chosen], MOST)
     occurrences = np.bincount(value[pairs[0][0]], minlength=size) * (np.arange(size) > 0)
-    return Followers(*map(torch.from_numpy, (ids, table, occurrences, value.astype(np.int64))))
+    return Followers(*map(torch.from_numpy, (ids, table, occurrences, border, value.astype(np.int64))))
 
 
 def build_memory(

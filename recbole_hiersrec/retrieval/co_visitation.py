@@ -57,7 +57,8 @@ class CoVisitation(RankedRule):
         """The first ``length`` items of each row of [B, N+1] that are not 0 there, equal ones by id: 0-padded."""
         rows = np.repeat(np.arange(visits.shape[0]), np.diff(visits.indptr))
         ids = visits.indices.astype(np.int64)
-        order = np.lexsort((ids, -(visits.data + self._popularity[ids]), rows))
+        # Sums of fractions, rounded so that their order of addition does not break ties.
+        order = np.lexsort((ids, -(visits.data.round(9) + self._popularity[ids]), rows))
         return left_aligned(ids[order], np.diff(visits.indptr), fill=0)[:, :length]
 
 

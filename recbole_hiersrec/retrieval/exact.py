@@ -1,31 +1,36 @@
-"""Exact top-k without scoring every item: lists are visited best bound first, until none left can hold a better one.
+"""Exact top-k without scoring every item: bounds on lists, then bounds on items, then scores.
 
-For a member a = c + r of a list with centroid c, Cauchy and Schwarz bound the score q . a = q . c + q . r, block by
-block of the coordinates:
+Lists are visited best bound first, until none left can hold a better item. For a member a = c + r of a list with
+centroid c, Cauchy and Schwarz bound the score q . a = q . c + q . r, block by block of the coordinates:
 
     q . a <= q . c + min( sum_b |q_b| max |r_b|, |q| max |r| )   and   q . a <= |q| max |a|
 
 The list's bound is the least of these. Blocks are worth it where parts of the vectors are constant within a list (the
 parts of category levels within a category have radius 0), or where the query has most of its weight in few of them.
 
-Axes: B queries, A augmented width, K lists, N items (ids 1..N, 0 is PAD), b blocks.
+A visited list's members are not scored at once. Rotated so that the items' second moments lie along the axes, most of
+a score lies in the first h coordinates, and the rest is bounded again (Li et al., 2017, FEXIPRO, SIGMOD):
+
+    q . a <= q_1..h . a_1..h + |q_h+1..A| |a_h+1..A|
+
+for h = 8, 16, 32, ...: what cannot be among the k best is dropped at each of these stages; what is left is scored.
+
+Axes: B queries, A augmented width, K lists, N items (ids 1..N, 0 is PAD), b blocks, S stages, P positions of items.
 """
 
 from __future__ import annotations
 
-import faiss
 import numpy as np
-from faiss.contrib.ivf_tools import add_preassigned, search_preassigned
 from torch import Tensor
 
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.queries import Queries
 from recbole_hiersrec.retrieval.greedy import descending
 from recbole_hiersrec.retrieval.lists import Lists
-from recbole_hiersrec.retrieval.own import apart_of, best, in_rows, merge
+from recbole_hiersrec.retrieval.own import apart_of, merge
 
 _SLACK = 1e-5  # of |q| max |a|: float32 rounds products, and bounds, by less
-_FIRST = 4  # lists of the first turn, at least; every further turn takes as many again as there were so far
+_STAGE = 8  # coordinates of the first stage; every further stage has as many again as there were so far
 
 
 class ExactSearch:
@@ -61,10 +66,12 @@ class ExactSearch:
         self._radii = _largest(self._norms(residuals), lists)  # [K, b]
         self._radius = _largest(np.linalg.norm(residuals, axis=1, keepdims=True), lists)[:, 0]
         self._norm = _largest(np.linalg.norm(members, axis=1, keepdims=True), lists)[:, 0]
-        quantizer = faiss.IndexFlatIP(width)
-        quantizer.add(lists.centroids)  # never searched, but the index counts as trained only with it
-        self._index = faiss.IndexIVFFlat(quantizer, width, len(lists), faiss.METRIC_INNER_PRODUCT)
-        add_preassigned(self._index, vectors[lists.members], list_of, np.ascontiguousarray(lists.members))
+        self._stages = [h for h in (_STAGE << turn for turn in range(width.bit_length())) if 2 * h <= width]
+        self._axes = np.linalg.eigh(members.T @ members)[1][:, ::-1].copy()  # [A, A], most of the items first
+        rotated = members @ self._axes
+        # In the order of the lists; stages apart, so that each reads what it needs and no more.
+        self._parts = [part.astype(np.float32) for part in np.split(rotated, self._stages, axis=1)[:-1]]
+        self._tails = [np.linalg.norm(rotated[:, h:], axis=1) for h in self._stages]
 
     def bounds(self, vectors: np.ndarray) -> np.ndarray:
         """What no member of a list exceeds, float64 [B, K], for queries float32 [B, A]."""
@@ -83,7 +90,8 @@ class ExactSearch:
             k: items a query, 1 to N.
 
         Returns:
-            ids int64 [B, k], best first; scores float32 [B, k]; scanned int64 [B], centroids and items compared.
+            ids int64 [B, k], best first; scores float32 [B, k]; scanned float64 [B], centroids and items compared, an
+            item of which some coordinates were compared as the share of these.
 
         Raises:
             InputError: if k is not in 1..N.
@@ -100,41 +108,73 @@ class ExactSearch:
         ids, scores = (np.zeros((len(vectors), k), np.int64), np.full((len(vectors), k), -np.inf, np.float32))
         if own.shape[1]:
             ids, scores = merge((ids, scores), own, queries, self.vectors, k)
-        scanned = np.full(len(vectors), len(self.lists)) + (own != 0).sum(axis=1)
-        open_rows, start = np.arange(len(vectors)), 0
-        while start < order.shape[1]:
-            stop = start + max(_FIRST, start)
-            open_rows = open_rows[sorted_bounds[open_rows, start] >= scores[open_rows, k - 1]]
-            if len(open_rows) == 0:
-                break
-            better = sorted_bounds[open_rows, start:stop] >= scores[open_rows, k - 1 : k]
-            visited = np.where(better, order[open_rows, start:stop], -1)
-            found = self._search(vectors[open_rows], visited, k + own.shape[1])
-            ids[open_rows], scores[open_rows] = _joined(
-                (ids[open_rows], scores[open_rows]), found, own[open_rows], k
-            )
-            scanned[open_rows] += np.where(visited >= 0, self.lists.sizes[visited], 0).sum(axis=1)
-            start = stop
+        scanned = len(self.lists) + (own != 0).sum(axis=1).astype(np.float64)
+        for row, query in enumerate(vectors):
+            found = _Best(ids[row], scores[row], own[row])
+            scanned[row] += self._visit(query, order[row], sorted_bounds[row], float(slack[row]), found)
+            ids[row], scores[row] = found.ids, found.scores
         return ids, scores, scanned
+
+    def _visit(
+        self, query: np.ndarray, order: np.ndarray, bounds: np.ndarray, slack: float, found: _Best
+    ) -> float:
+        """Visit the lists of ``order`` [K], whose bounds descend, for one query; returns the vectors compared."""
+        rotated, compared, start = query.astype(np.float64) @ self._axes, 0.0, 0
+        # Until there are k, nothing can be screened.
+        enough = 1 + int(np.searchsorted(self.lists.sizes[order].cumsum(), len(found.ids)))
+        while start < len(order) and bounds[start] >= found.worst:
+            stop = start + max(enough, start)
+            visited = order[start:stop][bounds[start:stop] >= found.worst]
+            offsets = self.lists.offsets
+            places = np.concatenate([np.arange(offsets[v], offsets[v + 1]) for v in visited])
+            left, work = self._screen(rotated, places, found.worst - slack)
+            items = self.lists.members[left]
+            found.add(items, self.vectors[items] @ query)
+            compared += work + len(items)
+            start = stop
+        return compared
+
+    def _screen(self, query: np.ndarray, places: np.ndarray, least: float) -> tuple[np.ndarray, float]:
+        """Those of ``places`` [P] whose score may reach ``least``, and the products done, in vectors.
+
+        Args:
+            query: rotated, float64 [A].
+            places: of items in the lists.
+            least: what the k best so far have.
+        """
+        so_far, done, work = np.zeros(len(places)), 0, 0.0
+        if least == -np.inf:
+            return places, work
+        for stage, part, tails in zip(self._stages, self._parts, self._tails, strict=True):
+            so_far = so_far + part[places] @ query[done:stage]
+            work += len(places) * (stage - done) / len(query)
+            keep = so_far + tails[places] * np.linalg.norm(query[stage:]) >= least
+            places, so_far, done = places[keep], so_far[keep], stage
+        return places, work
 
     def _norms(self, vectors: np.ndarray) -> np.ndarray:
         """Norm of each block, [n, b], of vectors [n, A]."""
         return np.sqrt(np.add.reduceat(np.square(vectors), self._starts, axis=1))
 
-    def _search(self, vectors: np.ndarray, lists: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        self._index.nprobe = lists.shape[1]
-        scores, ids = search_preassigned(self._index, vectors, k, np.ascontiguousarray(lists))
-        return np.where(ids < 0, 0, ids), np.where(ids < 0, -np.inf, scores).astype(np.float32)
 
+class _Best:
+    """The k best items of one query so far; those that are scored apart are known before and never come again."""
 
-def _joined(
-    so_far: tuple[np.ndarray, np.ndarray], found: tuple[np.ndarray, np.ndarray], own: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k best of both, where ``found`` leaves out the items ``own``, which were scored before."""
-    apart = in_rows(found[0], own)
-    ids = np.concatenate([so_far[0], np.where(apart, 0, found[0])], axis=1)
-    scores = np.concatenate([so_far[1], np.where(apart, -np.inf, found[1]).astype(np.float32)], axis=1)
-    return best(ids, scores, k)
+    def __init__(self, ids: np.ndarray, scores: np.ndarray, own: np.ndarray) -> None:
+        self.ids, self.scores, self._own = ids, scores, own
+
+    @property
+    def worst(self) -> float:
+        """Score that an item needs to be one of them; -inf while there are fewer than k."""
+        return float(self.scores[-1])
+
+    def add(self, items: np.ndarray, scores: np.ndarray) -> None:
+        """Take in items [P] and their scores."""
+        new = ~np.isin(items, self._own)
+        ids = np.concatenate([self.ids, items[new]])
+        scores = np.concatenate([self.scores, scores[new].astype(np.float32)])
+        order = np.argsort(-scores, kind="stable")[: len(self.ids)]
+        self.ids, self.scores = ids[order], scores[order]
 
 
 def _largest(values: np.ndarray, lists: Lists) -> np.ndarray:

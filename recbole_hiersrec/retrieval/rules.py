@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,18 +83,14 @@ def item_lists(name: str, context: RuleContext) -> Lists:
     return build_lists(_vectors(context), finest, cap, context.seed)
 
 
-def exact_lists(context: RuleContext, *, by_category: bool) -> Lists:
-    """The lists of the exact search, whose bounds are the tighter the fewer items share one.
+def exact_lists(context: RuleContext) -> Lists:
+    """The lists of the exact search: about sqrt(N) items each, so that centroids and members cost about as much.
 
-    Lists of 5 scanned the least on small catalogues; there are at most about 5,000 of them.
-
-    Args:
-        context: as for rules.
-        by_category: keep categories apart, because parts of the vectors are constant within one.
+    Smaller ones have tighter bounds, but since the members of a list are screened too, their centroids cost more than
+    the bounds save (docs/experiments.md).
     """
-    finest = _categories(context)[:, -1] if by_category else None
-    cap = context.list_size or max(5, context.n_items // 5000)
-    return build_lists(_vectors(context), finest, cap, context.seed)
+    cap = context.list_size or max(5, math.isqrt(context.n_items))
+    return build_lists(_vectors(context), None, cap, context.seed)
 
 
 def list_order(lists: Lists, context: RuleContext) -> ListOrder:
