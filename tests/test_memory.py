@@ -22,9 +22,11 @@ from torch import Tensor
 
 from recbole_hiersrec import register
 from recbole_hiersrec.data.catalogue import Catalogue
+from recbole_hiersrec.data.taxonomy import Taxonomy
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.model import memory as module
 from recbole_hiersrec.model.memory import (
+    MOST,
     PACE,
     Followers,
     FollowerTable,
@@ -414,6 +416,17 @@ def test_what_is_kept_because_of_the_own_session_is_left_out(
     assert sorted(kept_in_training(rows, 2, followers.index(target))) == expected
 
 
+def test_counts_too_large_to_be_kept_have_no_border() -> None:
+    """No session moves them, and what is kept of them is below what was counted."""
+    before, after = np.ones(3 * (MOST + 9), np.int64), np.repeat([2, 3, 4], MOST + 9)
+    found = count_followers([(before, after)], np.array(EACH), 2)
+    assert found.ids[1].tolist() == [2, 3]
+    assert found.counts[1].tolist() == [[MOST], [MOST]]
+    assert found.border[1].tolist() == [0, 0]
+    few = count_followers([(np.array([1, 1, 1, 1]), np.array([2, 2, 3, 4]))], np.array(EACH), 1)
+    assert few.border[1].tolist() == [1, 3]
+
+
 # --- the bonus -----------------------------------------------------------------------------------------------
 
 
@@ -482,6 +495,19 @@ def test_values_of_fields_are_those_of_the_catalogue() -> None:
     assert found.taxonomy is not None
     assert level.value.tolist() == [0, *(1 + found.taxonomy.item_category[1:, 1])]
     assert field.value.tolist() == metadata[:, 1].tolist()
+
+
+def test_items_without_a_category_have_no_value() -> None:
+    """They are no group of their own: what followed one says nothing of another."""
+    paths = [("", ""), ("x", ""), ("x", "y"), ("", "y")]
+    taxonomy = Taxonomy.from_paths(paths, ["top", "low"])
+    nothing = np.zeros((5, 0), np.int64)
+    found = Catalogue(("p", "q", "r", "s"), taxonomy, nothing, nothing)
+    _, top, low = build_memory(
+        [arrays([])] * 5, found, HierSRecSettings(follower_fields=("top", "low"))
+    ).tables
+    assert (top.value > 0).tolist() == [False, False, True, True, False]
+    assert (low.value > 0).tolist() == [False, False, False, True, True]
 
 
 @torch.no_grad()

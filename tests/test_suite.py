@@ -124,6 +124,21 @@ def test_later_settings_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             "title_field: .*no column 'name'",
         ),
         (
+            {"models": [{"model": "HierSRec", "settings": {"follower_fields": ["clas"]}}]},
+            r"settings of HierSRec: follower_fields: received 'clas'.*, allowed: ",
+        ),
+        (
+            {
+                "models": [
+                    {
+                        "model": "HierSRec",
+                        "settings": {"category_fields": ["class"], "follower_fields": ["class"] * 2},
+                    }
+                ]
+            },
+            "follower_fields: 'class' stands more than once",
+        ),
+        (
             {"models": ["SASRec", {"model": "SASRec", "name": "again"}]},
             "'SASRec' and 'again' are the same job",
         ),

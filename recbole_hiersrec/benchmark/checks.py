@@ -12,7 +12,7 @@ from recbole_hiersrec.data.catalogue import check_fields, item_rows, wanted_fiel
 from recbole_hiersrec.data.files import SEPARATOR, atomic_files, check_interactions, column, data_hash
 from recbole_hiersrec.data.manifest import MANIFEST, read_manifest
 from recbole_hiersrec.data.parts import check_parts
-from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.keys import check_keys
 from recbole_hiersrec.names import INNER_PRODUCT, MODELS
 from recbole_hiersrec.retrieval.budget import check_super_lists, item_budget
@@ -132,14 +132,32 @@ def check_settings(
         check_keys(settings, where)
     training_settings(settings, where)
     own = hiersrec_settings(settings, where) if model.model in MODELS else HierSRecSettings()
+    types: dict[str, str] = {}
     with _at(where):
         if wanted_fields(own):
             path = data.files["inter"].with_suffix(".item")
-            check_fields(path, own, data.separator)
+            types = check_fields(path, own, data.separator)
             item_rows(path, str(settings.get("ITEM_ID_FIELD", FIELDS["ITEM_ID_FIELD"])), data.separator)
+        _check_followers(own, types)
     candidates = suite.candidates_of(model)
     if candidates:
         _check_candidates(candidates, model, own)
+
+
+def _check_followers(own: HierSRecSettings, types: Mapping[str, str]) -> None:
+    """Followers are remembered of category levels and metadata fields; a token_seq column is two levels."""
+    levels = [
+        level
+        for field in own.category_fields
+        for level in ([f"{field}.first", field] if types[field] == "token_seq" else [field])
+    ]
+    allowed = [*levels, *own.metadata_fields]
+    for field in own.follower_fields:
+        if field not in allowed:
+            told = ", ".join(allowed) or "none, as no category or metadata field is named"
+            raise InputError(f"follower_fields: received '{field}'{nearest(field, allowed)}, allowed: {told}")
+        if own.follower_fields.count(field) > 1:
+            raise InputError(f"follower_fields: '{field}' stands more than once")
 
 
 def _check_candidates(candidates: CandidateSettings, model: ModelEntry, own: HierSRecSettings) -> None:

@@ -5,10 +5,11 @@ A network generalises well and memorises poorly; counting does the opposite (Che
 
     p(j) = sum_g sum_d w_gd [ n_d(x_g, j) + k sum_f e_f n_d(f(x_g), j) / (n(f(x_g)) + k_f) ] / (n(x_g) + k),
 
-where n_d(x, j) counts how often j came d steps after x in training and n(x) how often anything came after x. An item
-that was rarely followed says what its category (or brand, or any field f of its) says: smoothing with a Dirichlet
-prior of that mean, as n-gram models are smoothed (MacKay & Peto, 1995, A hierarchical Dirichlet language model). With
-w_11 alone, and k = 0, the ranking by p is that of a first-order Markov chain. The score of j gets
+with fields asked for the last two items alone, and of every item and value no more than the K followers that came
+most often. Here n_d(x, j) counts how often j came d steps after x in training and n(x) how often anything came after
+x. An item that was rarely followed says what its category (or brand, or any field f of its) says: smoothing with a
+Dirichlet prior of that mean, as n-gram models are smoothed (MacKay & Peto, 1995, A hierarchical Dirichlet language
+model). With w_11 alone, and k = 0, the ranking by p is that of a first-order Markov chain. The score of j gets
 log(1 + exp(a(h)) p(j)^b(h)) on top, a and b linear in the state h: where the state trusts the memory, the ranking
 is that of the memory, smoothed by everything else; where p is 0 the score is the network's.
 
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recbole_hiersrec.data.catalogue import Catalogue
+from recbole_hiersrec.data.taxonomy import UNKNOWN
 from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.queries import Apart
 from recbole_hiersrec.settings import HierSRecSettings
@@ -52,8 +54,8 @@ class Followers(NamedTuple):
         ids: of the items that came most often, 0-padded, int32 [V, K].
         counts: how often each came at each distance, int16 [V, K, W].
         occurrences: how often anything came next, [V].
-        border: frequency and id of the item that came most often of those that are not kept, 0 where all are,
-            float64 [V, 2].
+        border: frequency and id of the item that came most often of those that are not kept; 0 where all are, or
+            where counts are above ``MOST``, which no session moves; float64 [V, 2].
         value: of each item, [N + 1]; 0 where it has none.
     """
 
@@ -106,9 +108,10 @@ class FollowerTable(nn.Module):
 
         Args:
             items: [B, L], 0-padded on the right.
-            target: in training, the item that came after each session [B]: what the session itself added to the
-                counts is taken out, as a session that is yet to be predicted is in no count. So are the items that
-                are kept only because of it, which are the target more often than what is left of their counts says.
+            target: in training, the item that came after each row [B]: what the row itself added to the counts is
+                taken out, and with it the items that are kept only because of it, which are the target more often
+                than what is left of their counts says. (A session longer than L is several rows. With leave-one-out
+                a validation or test session's own training part is in the counts.)
             length: with ``target``, the number of items of each session, [B].
         """
         of = self.value[items]
@@ -130,7 +133,7 @@ class FollowerTable(nn.Module):
     def _of_session(
         self, items: Tensor, of: Tensor, ids: Tensor, target: Tensor, length: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """What the sessions themselves added: to the counts [B, L, K, W] and to the occurrences [B, L]."""
+        """What the rows themselves added: to the counts [B, L, K, W] and to the occurrences [B, L]."""
         n_items, distances = items.size(1), self.counts.size(-1)
         whole = F.pad(items, (0, distances)).scatter(1, length.unsqueeze(1), target.unsqueeze(1))
         same = (of.unsqueeze(2) == of.unsqueeze(1)) & (items > 0).unsqueeze(1)  # [B, L, L]
@@ -270,18 +273,20 @@ def count_followers(pairs: Sequence[tuple[IntArray, IntArray]], value: IntArray,
     distance = np.repeat(np.arange(len(pairs)), [len(item) for _, item in pairs])
     real = before > 0
     different, of = np.unique(before[real] * len(value) + after[real], return_inverse=True)
-    counts = np.bincount(of * len(pairs) + distance[real], minlength=len(different) * len(pairs))
-    counts = counts.reshape(len(different), len(pairs))
+    counts = np.zeros((len(different), len(pairs)), np.int32)
+    frequency = np.zeros(len(different))
+    for step in range(len(pairs)):
+        counts[:, step] = np.bincount(of[distance[real] == step], minlength=len(different))
+        frequency += counts[:, step] * DECAY**step
     source, target = np.divmod(different, len(value))
-    # Not a matrix product: that may round the sums of equal rows differently.
-    frequency = (counts * DECAY ** np.arange(len(pairs))).sum(1)
     order = np.lexsort((target, -frequency, source))
     source, target, counts, frequency = source[order], target[order], counts[order], frequency[order]
     place = np.arange(len(source)) - np.searchsorted(source, source)
     size = int(value.max(initial=0)) + 1
     border = np.zeros((size, 2))
-    border[source[place == kept]] = np.stack([frequency, target], axis=1)[place == kept]
-    chosen = place < kept
+    first_out, chosen = place == kept, place < kept
+    border[source[first_out]] = np.stack([frequency[first_out], target[first_out]], axis=1)
+    border[source[chosen & (counts.max(axis=1, initial=0) > MOST)]] = 0
     source, place = source[chosen], place[chosen]
     ids = np.zeros((size, kept), np.int32)
     ids[source, place] = target[chosen]
@@ -323,7 +328,9 @@ def _columns(catalogue: Catalogue, settings: HierSRecSettings) -> dict[str, IntA
     columns = {}
     if catalogue.taxonomy is not None:
         for level, name in enumerate(catalogue.taxonomy.levels):
-            columns[name] = catalogue.taxonomy.item_category[:, level] + 1
+            known = np.array([label[-1] != UNKNOWN for label in catalogue.taxonomy.labels[level]])
+            of = catalogue.taxonomy.item_category[:, level]
+            columns[name] = np.where(known[of], of + 1, 0)
     for field, name in enumerate(settings.metadata_fields):
         columns.setdefault(name, catalogue.metadata[:, field])
     return {name: np.where(np.arange(len(values)) > 0, values, 0) for name, values in columns.items()}

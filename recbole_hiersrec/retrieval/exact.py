@@ -91,7 +91,7 @@ class ExactSearch:
 
         Returns:
             ids int64 [B, k], best first; scores float32 [B, k]; scanned float64 [B], centroids and items compared, an
-            item of which some coordinates were compared as the share of these.
+            item of which some coordinates were compared as the share of these, and the rotation of the query.
 
         Raises:
             InputError: if k is not in 1..N.
@@ -108,7 +108,10 @@ class ExactSearch:
         ids, scores = (np.zeros((len(vectors), k), np.int64), np.full((len(vectors), k), -np.inf, np.float32))
         if own.shape[1]:
             ids, scores = merge((ids, scores), own, queries, self.vectors, k)
-        scanned = len(self.lists) + (own != 0).sum(axis=1).astype(np.float64)
+        rotation = (
+            vectors.shape[1] if self._stages else 0
+        )  # of the query costs as much as its width in vectors
+        scanned = len(self.lists) + rotation + (own != 0).sum(axis=1).astype(np.float64)
         for row, query in enumerate(vectors):
             found = _Best(ids[row], scores[row], own[row])
             scanned[row] += self._visit(query, order[row], sorted_bounds[row], float(slack[row]), found)
@@ -119,7 +122,8 @@ class ExactSearch:
         self, query: np.ndarray, order: np.ndarray, bounds: np.ndarray, slack: float, found: _Best
     ) -> float:
         """Visit the lists of ``order`` [K], whose bounds descend, for one query; returns the vectors compared."""
-        rotated, compared, start = query.astype(np.float64) @ self._axes, 0.0, 0
+        rotated = query.astype(np.float64) @ self._axes if self._stages else query
+        compared, start = 0.0, 0
         # Until there are k, nothing can be screened.
         enough = 1 + int(np.searchsorted(self.lists.sizes[order].cumsum(), len(found.ids)))
         while start < len(order) and bounds[start] >= found.worst:
