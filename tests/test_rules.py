@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
@@ -118,6 +118,7 @@ def test_co_visitation_by_hand():
 
 
 @given(seed=st.integers(0, 500), n_items=st.integers(1, 60), length=st.integers(0, 70))
+@example(seed=479, n_items=43, length=6)  # two items whose sums differ by the order of addition alone
 @settings(max_examples=60, deadline=None)
 def test_co_visitation_equals_a_dense_sort(seed, n_items, length):
     rng = np.random.default_rng(seed)

@@ -108,9 +108,8 @@ class ExactSearch:
         ids, scores = (np.zeros((len(vectors), k), np.int64), np.full((len(vectors), k), -np.inf, np.float32))
         if own.shape[1]:
             ids, scores = merge((ids, scores), own, queries, self.vectors, k)
-        rotation = (
-            vectors.shape[1] if self._stages else 0
-        )  # of the query costs as much as its width in vectors
+        # To rotate a query costs as much as comparing it with A vectors.
+        rotation = vectors.shape[1] if self._stages else 0
         scanned = len(self.lists) + rotation + (own != 0).sum(axis=1).astype(np.float64)
         for row, query in enumerate(vectors):
             found = _Best(ids[row], scores[row], own[row])
