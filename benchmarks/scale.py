@@ -7,7 +7,9 @@
 The catalogue is a generated one (`hiersrec data generate`), and its item vectors are planted, not learned: id and
 category embeddings are normal, of equal variance, put together by HierSRec's own network; a query is the vector of
 the next item of a generated session plus noise. Encoder and heads run as served, on the generated sessions; only
-what they say is replaced by the planted query. All variants take turns within every round, on the same cases.
+what they say is replaced by the planted query. All searches take turns within every round, on the same cases; whole
+requests are measured one after the other, each kind by itself, because a service does not go through another's
+catalogue between two of its own.
 Results go to results/scale/ as JSON, with the machine, the versions and the threads beside every figure.
 """
 
@@ -276,8 +278,11 @@ def measure(n_items: int, given: dict[str, Any], hnsw_items: int) -> dict[str, A
     one = SpeedSettings(repeats=given["repeats"], warmup=given["warmup"])
     many = SpeedSettings(repeats=given["batch_repeats"], warmup=1)
     n_cases = len(queries)
-    single = take_turns(catalogue, alone | whole, n_cases, 1, one)
-    batched = take_turns(catalogue, alone | whole, n_cases, given["batch_size"], many)
+    single = take_turns(catalogue, alone, n_cases, 1, one)
+    batched = take_turns(catalogue, alone, n_cases, given["batch_size"], many)
+    for name, steps in whole.items():  # request after request, as a service runs them
+        single |= take_turns(catalogue, {name: steps}, n_cases, 1, one)
+        batched |= take_turns(catalogue, {name: steps}, n_cases, given["batch_size"], many)
     rows = [
         {
             "variant": name,
@@ -314,8 +319,17 @@ def _run(search: Callable[[Tensor], np.ndarray], batch: tuple[Tensor, Tensor, Te
 
 
 def _requests(catalogue: Served, variants: Searches, given: dict[str, Any]) -> dict[str, list[Step]]:
-    """Whole requests: encoder and heads, choice of lists, top k within them, with the items scored apart."""
+    """Whole requests: encoder, heads and memory, choice of lists, top k within them, with the items scored apart.
+
+    Beside them one that scores all items, by the way that is the fastest for a single query.
+    """
+    every = variants.by_name[EXACT + "FAISS flat"]
     return {
+        "request, all items": [
+            ("encoder and heads", catalogue.encode),
+            ("top-k", lambda queries: every(queries.vectors)),
+        ]
+    } | {
         f"request, {candidate_label('cells', fraction)}": [
             ("encoder and heads", catalogue.encode),
             *rule_steps(

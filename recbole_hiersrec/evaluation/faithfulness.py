@@ -147,7 +147,7 @@ class _Probe:
         """(level, category) that the explanation names, and another category of that level; each long [B, 2]."""
         items = self.model.network.items
         by_level = torch.stack([contributions[items.names[level]] for level in self.levels])
-        level = torch.tensor(self.levels, device=first.device)[by_level.argmax(0)]  # [B]
+        level = torch.tensor(self.levels).to(first.device)[by_level.argmax(0)]  # [B]
         own = items.item_category[first, level]
         sizes = np.array([len(bias) for bias in self.model.network.heads.bias])[level.cpu().numpy()]
         shift = 1 + self.rng.integers(0, sizes - 1)  # any category but the own one
