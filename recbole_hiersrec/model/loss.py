@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recbole_hiersrec.model.products import listed_products
 from recbole_hiersrec.queries import Apart, distinct
 from recbole_hiersrec.settings import HierSRecSettings
 
@@ -197,8 +198,7 @@ def item_loss(
 
 def _apart_scores(queries: Tensor, items: StepItems, vectors: Tensor, real: Tensor, apart: Apart) -> Tensor:
     """Inner products of each query with the items scored apart, [T, E]."""
-    # One row of known items a target: products too small to be worth a matrix product.
-    known = (queries.float().unsqueeze(1) * F.embedding(items.known, vectors)).sum(-1)
+    known = listed_products(queries, vectors, items.known)
     if apart.ids.size(1) == known.size(1):
         return known
     padded = queries.new_zeros(*real.shape, queries.size(-1))  # [B, L, A]
