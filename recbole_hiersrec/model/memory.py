@@ -134,15 +134,14 @@ class FollowerTable(nn.Module):
         self, items: Tensor, of: Tensor, ids: Tensor, target: Tensor, length: Tensor
     ) -> tuple[Tensor, Tensor]:
         """What the rows themselves added: to the counts [B, L, K, W] and to the occurrences [B, L]."""
-        n_items, distances = items.size(1), self.counts.size(-1)
-        whole = F.pad(items, (0, distances)).scatter(1, length.unsqueeze(1), target.unsqueeze(1))
-        same = (of.unsqueeze(2) == of.unsqueeze(1)) & (items > 0).unsqueeze(1)  # [B, L, L]
-        found = []
-        for distance in range(1, distances + 1):
-            later = whole[:, distance : distance + n_items].unsqueeze(1).unsqueeze(1)  # [B, 1, 1, L]
-            came = (ids.unsqueeze(3) == later) & (later > 0) & same.unsqueeze(2)  # [B, L, K, L]
-            found.append(came.sum(3))
-        return torch.stack(found, dim=-1).float(), same.sum(2).float()
+        distances = self.counts.size(-1)
+        whole = F.pad(items, (0, distances)).scatter(
+            1, length.unsqueeze(1), target.unsqueeze(1)
+        )  # [B, L + W]
+        same = ((of.unsqueeze(2) == of.unsqueeze(1)) & (items > 0).unsqueeze(1)).float()  # [B, L, L]
+        stands = ids.unsqueeze(3) == whole.masked_fill(whole == 0, -1).unsqueeze(1).unsqueeze(1)
+        after = [F.pad(same, (distance, distances - distance)) for distance in range(1, distances + 1)]
+        return stands.float() @ torch.stack(after, dim=-1), same.sum(2)  # [B, L, K, L + W] @ [B, L, L + W, W]
 
 
 class Memory(nn.Module):
