@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.queries import Apart, Queries, distinct
+from recbole_hiersrec.retrieval import own as own_items
 from recbole_hiersrec.retrieval.base import CandidateRule
 from recbole_hiersrec.retrieval.cells import Cells
 from recbole_hiersrec.retrieval.co_visitation import CoVisitation, visits
@@ -26,7 +27,7 @@ from recbole_hiersrec.retrieval.leaf_categories import LeafCategories
 from recbole_hiersrec.retrieval.lists import build_lists
 from recbole_hiersrec.retrieval.mixed import Mixed
 from recbole_hiersrec.retrieval.needs import RULES, check_needs
-from recbole_hiersrec.retrieval.own import distinct_latest_first, lifted_items
+from recbole_hiersrec.retrieval.own import distinct_latest_first, in_rows, lifted_items
 from recbole_hiersrec.retrieval.popularity import Popularity
 from recbole_hiersrec.retrieval.rules import RuleContext, build_rule, exact_lists
 from recbole_hiersrec.settings import CandidateRuleName
@@ -473,3 +474,27 @@ def test_lists_of_the_exact_search_hold_about_the_square_root_of_the_items(n_ite
 def test_the_size_of_the_exact_searchs_lists_can_be_set():
     context = replace(random_context(100, 0), list_size=40)
     assert 20 < exact_lists(context).sizes.max() <= 40
+
+
+@pytest.mark.parametrize("table", [0, 1 << 25])
+@given(st.data())
+def test_items_of_the_same_row_are_found(table: int, data: st.DataObject) -> None:
+    """In a table of all ids, and by sorting where that would be too large: PAD is in no row."""
+    rows = data.draw(st.integers(0, 4))
+    ids, own = (
+        np.array(
+            data.draw(
+                st.lists(st.lists(st.integers(0, 6), min_size=n, max_size=n), min_size=rows, max_size=rows)
+            )
+        )
+        .reshape(rows, n)
+        .astype(np.int64)
+        for n in (data.draw(st.integers(0, 5)), data.draw(st.integers(0, 3)))
+    )
+    expected = [
+        [item != 0 and item in its for item in row]
+        for row, its in zip(ids.tolist(), own.tolist(), strict=True)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own_items, "_TABLE", table)
+        assert in_rows(ids, own).tolist() == expected

@@ -10,6 +10,9 @@ import numpy as np
 from recbole_hiersrec.queries import Queries
 from recbole_hiersrec.retrieval.greedy import left_aligned
 
+_TABLE = 1 << 25
+"""Rows times ids up to which items are looked up in a table of all of them, 32 MiB; above, by sorting."""
+
 
 def distinct_latest_first(history: np.ndarray) -> np.ndarray:
     """Distinct items of each session, the most recent first.
@@ -77,7 +80,12 @@ def in_rows(ids: np.ndarray, own: np.ndarray) -> np.ndarray:
         return np.zeros(ids.shape, dtype=bool)
     span = int(max(ids.max(initial=0), own.max(initial=0))) + 1
     row = np.arange(len(ids))[:, None] * span
-    return np.isin(ids + row, (own + row)[own > 0])
+    keys = (own + row)[own > 0]
+    if len(ids) * span > _TABLE:
+        return np.isin(ids + row, keys)
+    marked = np.zeros(len(ids) * span, dtype=bool)
+    marked[keys] = True
+    return marked[ids + row]
 
 
 def merge(
