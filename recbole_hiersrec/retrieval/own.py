@@ -13,6 +13,9 @@ from recbole_hiersrec.retrieval.greedy import left_aligned
 _TABLE = 1 << 25
 """Rows times ids up to which items are looked up in a table of all of them, 32 MiB; above, by sorting."""
 
+_SPARSE = 128
+"""By sorting also where a table would be this many times as large as the number of ids."""
+
 
 def distinct_latest_first(history: np.ndarray) -> np.ndarray:
     """Distinct items of each session, the most recent first.
@@ -81,7 +84,7 @@ def in_rows(ids: np.ndarray, own: np.ndarray) -> np.ndarray:
     span = int(max(ids.max(initial=0), own.max(initial=0))) + 1
     row = np.arange(len(ids))[:, None] * span
     keys = (own + row)[own > 0]
-    if len(ids) * span > _TABLE:
+    if len(ids) * span > min(_TABLE, _SPARSE * ids.size):
         return np.isin(ids + row, keys)
     marked = np.zeros(len(ids) * span, dtype=bool)
     marked[keys] = True
