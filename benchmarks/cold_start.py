@@ -28,7 +28,12 @@ from recbole_hiersrec.reading import parse
 from recbole_hiersrec.settings import SuiteSettings
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "cold_start"
-IDS_ALONE: dict[str, Any] = {"category_fields": [], "title_field": None, "metadata_fields": []}
+IDS_ALONE: dict[str, Any] = {
+    "category_fields": [],
+    "title_field": None,
+    "metadata_fields": [],
+    "follower_fields": [],
+}
 
 
 def jobs_of(given: argparse.Namespace, data_path: Path) -> list[Job]:

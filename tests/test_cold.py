@@ -218,7 +218,8 @@ def test_no_cold_case_is_one_line() -> None:
 @pytest.mark.slow
 def test_the_script(tmp_path: Path) -> None:
     source = write_shop(tmp_path / "data")
-    settings = {"category_fields": "[department, class]", "hidden_size": "8", "n_heads": "1", "n_layers": "1"}
+    settings = {"category_fields": "[department, class]", "follower_fields": "[class]"}
+    settings |= {"hidden_size": "8", "n_heads": "1", "n_layers": "1"}
     changes = [word for key, value in settings.items() for word in ("--set", key, value)]
     out = tmp_path / "out.json"
     command = [sys.executable, str(SCRIPT), "shop", "--data-path", str(source), "--share", "0.2"]
