@@ -42,6 +42,7 @@ from recbole_hiersrec.queries import Queries, check_sessions, distinct
 from recbole_hiersrec.retrieval.budget import candidate_label, item_budget
 from recbole_hiersrec.retrieval.cells import Cells
 from recbole_hiersrec.retrieval.lists import build_lists, cell_cap
+from recbole_hiersrec.retrieval.own import lifted_items, merge
 from recbole_hiersrec.settings import HierSRecSettings, SpeedSettings
 
 HERE = Path(__file__).resolve().parent
@@ -52,6 +53,7 @@ NOISE = 0.7
 BLOCK = 4096
 """Items multiplied at once by the blocked search of all items; their scores for a batch stay in the cache."""
 EXACT = "all items, "
+EVERY = "request, all items"
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,7 @@ def in_onednn(search: Callable[[Tensor], np.ndarray]) -> Callable[[Tensor], np.n
 class Searches:
     """Variants of the search by inner product, [B, A] -> ids [B, k]; and what each holds and took to build."""
 
+    flat: faiss.IndexFlatIP
     by_name: dict[str, Callable[[Tensor], np.ndarray]]
     mib: dict[str, float]
     build_seconds: dict[str, float]
@@ -214,6 +217,7 @@ def searches(catalogue: Served, given: dict[str, Any], hnsw_items: int) -> Searc
         functools.partial(top_by_blocks, vectors, k=k),
     )
     found = Searches(
+        flat,
         {
             EXACT + "torch": lambda queries: plain(queries=queries),
             EXACT + "torch, oneDNN": in_onednn(lambda queries: plain(queries=queries)),
@@ -282,7 +286,8 @@ def measure(n_items: int, given: dict[str, Any], hnsw_items: int) -> dict[str, A
     batched = take_turns(catalogue, alone, n_cases, given["batch_size"], many)
     for name, steps in whole.items():  # request after request, as a service runs them
         single |= take_turns(catalogue, {name: steps}, n_cases, 1, one)
-        batched |= take_turns(catalogue, {name: steps}, n_cases, given["batch_size"], many)
+        if name != EVERY:
+            batched |= take_turns(catalogue, {name: steps}, n_cases, given["batch_size"], many)
     rows = [
         {
             "variant": name,
@@ -304,8 +309,9 @@ def measure(n_items: int, given: dict[str, Any], hnsw_items: int) -> dict[str, A
         "request": {
             name: {
                 stage: {
-                    "one_ms": _milliseconds(single[name, stage]),
-                    "batch_ms": _milliseconds(batched[name, stage]),
+                    what: _milliseconds(timings[name, stage])
+                    for what, timings in (("one_ms", single), ("batch_ms", batched))
+                    if (name, stage) in timings
                 }
                 for stage in [step for step, _ in steps] + [TOTAL]
             }
@@ -321,15 +327,16 @@ def _run(search: Callable[[Tensor], np.ndarray], batch: tuple[Tensor, Tensor, Te
 def _requests(catalogue: Served, variants: Searches, given: dict[str, Any]) -> dict[str, list[Step]]:
     """Whole requests: encoder, heads and memory, choice of lists, top k within them, with the items scored apart.
 
-    Beside them one that scores all items, by the way that is the fastest for a single query.
+    Beside them one that scores all items, for single queries: with FAISS flat, the fastest for those.
     """
-    every = variants.by_name[EXACT + "FAISS flat"]
-    return {
-        "request, all items": [
-            ("encoder and heads", catalogue.encode),
-            ("top-k", lambda queries: every(queries.vectors)),
-        ]
-    } | {
+    k, table = given["k"], catalogue.item_vectors.numpy()
+
+    def every(queries: Queries) -> tuple[np.ndarray, np.ndarray]:
+        assert queries.apart is not None
+        scores, rows = variants.flat.search(queries.vectors.numpy(), k + queries.apart.ids.shape[1])
+        return merge((rows + 1, scores), lifted_items(queries, len(table)), queries, table, k)
+
+    return {EVERY: [("encoder and heads", catalogue.encode), ("top-k", every)]} | {
         f"request, {candidate_label('cells', fraction)}": [
             ("encoder and heads", catalogue.encode),
             *rule_steps(

@@ -28,7 +28,7 @@ DEVICE = torch.device("elsewhere:0")
 
 _BETWEEN_DEVICES = {"_to_copy", "copy_"}
 _WITH_INDICES = {"index", "index_put", "index_put_", "_index_put_impl_"}
-"""Indices may be in the processor's memory: torch moves them."""
+"""Indices, the second operand, may be in the processor's memory: torch moves them."""
 
 
 class Elsewhere(torch.Tensor):
@@ -71,9 +71,13 @@ def _compute(func: Any, args: Any, kwargs: Any) -> Any:
     name = func.overloadpacket.__name__
     leaves, _ = tree_flatten((args, kwargs))
     there = [leaf for leaf in leaves if isinstance(leaf, Elsewhere)]
-    here = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and not isinstance(leaf, Elsewhere)]
-    allowed = name in _BETWEEN_DEVICES or (name in _WITH_INDICES and isinstance(args[0], Elsewhere))
-    if there and not allowed and any(tensor.dim() for tensor in here):
+    operands = (args[0], *args[2:]) if name in _WITH_INDICES else (args, kwargs)
+    here = [
+        leaf
+        for leaf in tree_flatten(operands)[0]
+        if isinstance(leaf, torch.Tensor) and not isinstance(leaf, Elsewhere)
+    ]
+    if there and name not in _BETWEEN_DEVICES and any(tensor.dim() for tensor in here):
         raise RuntimeError(f"{func}: received tensors on {DEVICE} and on {here[0].device}")
     found = func(*tree_map(_here, args), **tree_map(_here, kwargs))
     if kwargs.get("device") is not None:

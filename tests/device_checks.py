@@ -118,5 +118,7 @@ def test_what_a_gpu_refuses_is_refused() -> None:
             there + torch.arange(3)
         with pytest.raises(RuntimeError, match="numpy"):
             there.numpy()
+        with pytest.raises(RuntimeError, match="received tensors"):
+            there[torch.tensor([0, 1])] = torch.arange(2)
         assert (there + there).cpu().tolist() == [0, 2, 4]
         assert there[torch.tensor([2])].cpu().tolist() == [2]

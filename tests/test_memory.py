@@ -416,6 +416,23 @@ def test_what_is_kept_because_of_the_own_session_is_left_out(
     assert sorted(kept_in_training(rows, 2, followers.index(target))) == expected
 
 
+def test_rows_are_looked_at_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [[1, 2, 1, 3], [2, 1], [3, 1, 2, 1, 2], [1, 3, 1]]
+    history, length, target = padded(rows)
+    pairs = [(np.array([1, 1, 2, 3]), np.array([2, 3, 1, 1]))] * 2
+    table = FollowerTable(count_followers(pairs, np.array(EACH), 3), 2, 5.0)
+    whole = table._of_session(history, history, table.ids[history].long(), target, length)
+    for at_once in (1, 150):
+        monkeypatch.setattr(module, "_AT_ONCE", at_once)
+        parts = table._of_session(history, history, table.ids[history].long(), target, length)
+        assert all(torch.equal(one, other) for one, other in zip(whole, parts, strict=True))
+    assert whole[0].sum() > 0
+    nothing = table._of_session(
+        *(values[:0] for values in (history, history, table.ids[history].long(), target, length))
+    )
+    assert nothing[0].shape == (0, *whole[0].shape[1:])
+
+
 def test_counts_too_large_to_be_kept_have_no_border() -> None:
     """No session moves them, and what is kept of them is below what was counted."""
     before, after = np.ones(3 * (MOST + 9), np.int64), np.repeat([2, 3, 4], MOST + 9)

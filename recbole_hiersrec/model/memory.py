@@ -43,6 +43,9 @@ PACE = 10.0
 DECAY = 0.7
 """Followers are kept by how often they came, those at distance d counting DECAY^(d - 1)."""
 
+_AT_ONCE = 1 << 22
+"""Comparisons held at once: 16 MiB."""
+
 MOST = 32_767
 """Counts are kept as int16, those above as this."""
 
@@ -139,9 +142,16 @@ class FollowerTable(nn.Module):
             1, length.unsqueeze(1), target.unsqueeze(1)
         )  # [B, L + W]
         same = ((of.unsqueeze(2) == of.unsqueeze(1)) & (items > 0).unsqueeze(1)).float()  # [B, L, L]
-        stands = ids.unsqueeze(3) == whole.masked_fill(whole == 0, -1).unsqueeze(1).unsqueeze(1)
-        after = [F.pad(same, (distance, distances - distance)) for distance in range(1, distances + 1)]
-        return stands.float() @ torch.stack(after, dim=-1), same.sum(2)  # [B, L, K, L + W] @ [B, L, L + W, W]
+        shifted = [F.pad(same, (distance, distances - distance)) for distance in range(1, distances + 1)]
+        after = torch.stack(shifted, dim=-1)  # [B, L, L + W, W]
+        later = whole.masked_fill(whole == 0, -1).unsqueeze(1).unsqueeze(1)
+        at_once = max(1, _AT_ONCE // max(1, ids[0].numel() * whole.size(1))) if len(ids) else 1
+        found = [
+            (ids[start : start + at_once].unsqueeze(3) == later[start : start + at_once]).float()
+            @ after[start : start + at_once]
+            for start in range(0, len(ids), at_once)
+        ]  # [b, L, K, L + W] @ [b, L, L + W, W]
+        return torch.cat(found) if found else ids.new_zeros(*ids.shape, distances).float(), same.sum(2)
 
 
 class Memory(nn.Module):

@@ -1,7 +1,7 @@
 """Inner products of each query with a few rows of a table, without a copy of those rows.
 
-Written out, ``(queries.unsqueeze(1) * table[rows]).sum(-1)`` holds T x E x A numbers three times over, most of a
-training step's time; here a block of queries at a time is held, and both gradients are sums of rows.
+Written out, ``(queries.unsqueeze(1) * table[rows]).sum(-1)`` holds T x E x A numbers three times over, two fifths
+of a training step's time; here a block of queries at a time is held, and both gradients are sums of rows.
 
 Axes: T queries, A width, E rows a query, U rows of the table.
 """
