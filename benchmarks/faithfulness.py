@@ -25,6 +25,7 @@ def measure(checkpoint: Path, n_cases: int, seed: int) -> dict[str, Any]:
     """Measures on at most ``n_cases`` test cases of whole sessions."""
     from recbole_hiersrec.evaluation.faithfulness import faithfulness
     from recbole_hiersrec.scoring import scorer_of
+    from recbole_hiersrec.settings import hiersrec_settings
     from recbole_hiersrec.training import load_data_and_model
 
     config, model, _, _, _, test = load_data_and_model(checkpoint)
@@ -38,6 +39,10 @@ def measure(checkpoint: Path, n_cases: int, seed: int) -> dict[str, Any]:
         "cases": len(rows),
         "sessions": len(np.unique(sessions[rows])),
         "seed": seed,
+        "model": {
+            "seed": config["seed"],
+            "settings": hiersrec_settings(config.final_config_dict, str(checkpoint)).model_dump(),
+        },
         "measures": [asdict(one) for one in found],
     }
 

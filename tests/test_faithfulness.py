@@ -167,4 +167,8 @@ def test_the_script(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(out.read_text(encoding="utf-8"))
     assert (found["cases"], found["sessions"]) == (5, 5)
+    assert (found["model"]["seed"], found["model"]["settings"]["hidden_size"]) == (
+        trainer.config["seed"],
+        trainer.config["hidden_size"],
+    )
     assert [one["measure"] for one in found["measures"]] == ["part", "category", "feedback"]
