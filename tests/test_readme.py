@@ -41,3 +41,19 @@ def test_the_table_is_that_of_the_published_records() -> None:
     lines = terminal_lines(records, compare(published, records))
     wanted = [line.rstrip() for line in lines.strip().splitlines()]
     assert [line[4:].rstrip() for line in shown.strip("\n").splitlines()] == wanted
+
+
+def test_the_larger_table_is_that_of_the_published_reports() -> None:
+    rows = README.split("<!-- larger -->")[1].split("<!-- /larger -->")[0].strip().splitlines()[2:]
+    assert len(rows) == 6
+    report = ""
+    for row in rows:
+        data, model, ndcg, recall, suite = (cell.strip() for cell in row.strip("|").split("|"))
+        if suite:
+            report = (ROOT / re.findall(r"\((.*)\)", suite)[0]).read_text(encoding="utf-8")
+            cases = re.findall(r"([\d,]+) cases", data)[0].replace(",", "")
+            assert f"of {cases} test cases" in report
+        found = re.findall(
+            rf"^\| +\d+ \| {model} \(every position\) +\|([^|]*)\|([^|]*)\|", report, re.MULTILINE
+        )
+        assert [cell.strip() for cell in found[0]] == [ndcg, recall]
