@@ -285,7 +285,8 @@ def measure(n_items: int, given: dict[str, Any], hnsw_items: int) -> dict[str, A
     single = take_turns(catalogue, alone, n_cases, 1, one)
     batched = take_turns(catalogue, alone, n_cases, given["batch_size"], many)
     for name, steps in whole.items():  # request after request, as a service runs them
-        single |= take_turns(catalogue, {name: steps}, n_cases, 1, one)
+        with using_threads(given["threads"], of_torch=given["request_torch_threads"]):
+            single |= take_turns(catalogue, {name: steps}, n_cases, 1, one)
         if name != EVERY:
             batched |= take_turns(catalogue, {name: steps}, n_cases, given["batch_size"], many)
     rows = [

@@ -222,10 +222,15 @@ def _now() -> float:
 
 
 @contextmanager
-def using_threads(threads: int) -> Iterator[None]:
-    """Set the threads of torch and FAISS, and restore them."""
+def using_threads(threads: int, of_torch: int | None = None) -> Iterator[None]:
+    """Set the threads of torch and FAISS, and restore them; ``of_torch`` if torch is to have others than FAISS.
+
+    Each has OpenMP threads of its own, which spin for a while after their work is done. On a machine with no more
+    cores than threads, those of the one then keep those of the other from starting, for milliseconds: a single
+    request, whose encoder gains nothing from a second thread, is best served with one thread of torch.
+    """
     before = torch.get_num_threads(), faiss.omp_get_max_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(of_torch or threads)
     faiss.omp_set_num_threads(threads)
     try:
         yield
