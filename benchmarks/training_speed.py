@@ -1,7 +1,7 @@
 """Seconds of training until HierSRec is as good as RecBole's SASRec at its best (validation NDCG@10).
 
     python benchmarks/training_speed.py ml-100k
-    python benchmarks/training_speed.py wikispeedia --data-path dataset --split temporal --ceiling 7200
+    python benchmarks/training_speed.py wikispeedia --suite benchmarks/candidates-sessions.yaml --split temporal
 
 Both are trained by the same trainer, with the same threads, on the same split, one after the other, each in a process
 of its own. RecBole's SASRec learns from prefix rows, as RecBole trains it (with autograd's anomaly detection off, which
@@ -19,7 +19,8 @@ from typing import Any
 
 from recbole_hiersrec.benchmark import environment
 from recbole_hiersrec.benchmark.runner import run_suite
-from recbole_hiersrec.reading import parse, read_yaml
+from recbole_hiersrec.benchmark.suite import load_suite
+from recbole_hiersrec.reading import parse
 from recbole_hiersrec.settings import SuiteSettings
 
 HERE = Path(__file__).resolve().parent
@@ -45,6 +46,17 @@ def suite_of(given: argparse.Namespace, model: str, name: str, settings: dict[st
         "threads": given.threads,
     }
     return parse(SuiteSettings, values, "training_speed.py")
+
+
+def settings_in(suite: SuiteSettings, dataset: str) -> dict[str, Any]:
+    """HierSRec's settings in a suite on a data set: the suite's own, the data set's, those of its first HierSRec."""
+    entries = [entry for entry in suite.datasets if entry.name == dataset]
+    models = [entry for entry in suite.models if entry.model == "HierSRec"]
+    if not entries or not models:
+        raise SystemExit(
+            f"{suite.name}: no {f'data set {dataset!r}' if not entries else 'HierSRec'} in this suite"
+        )
+    return suite.settings | entries[0].settings | models[0].settings
 
 
 def train(given: argparse.Namespace, model: str, name: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -103,7 +115,7 @@ def main() -> None:
         "--batch-size", type=int, default=2048, help="prefix rows of a step of RecBole's SASRec"
     )
     parser.add_argument(
-        "--settings", type=Path, help="YAML file of HierSRec's settings; its defaults if not given"
+        "--suite", help="a suite with HierSRec's settings on the data set; its defaults if not given"
     )
     parser.add_argument("--patience", type=int, default=10, help="epochs without a better validation")
     parser.add_argument("--ceiling", type=float, default=7200.0, help="most seconds of training, of each")
@@ -113,7 +125,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
     theirs = train(given, "SASRec", RECBOLE, {"train_batch_size": given.batch_size})
-    ours = train(given, "HierSRec", OURS, read_yaml(given.settings) if given.settings else {})
+    ours = train(
+        given, "HierSRec", OURS, settings_in(load_suite(given.suite), given.dataset) if given.suite else {}
+    )
     found = compare(theirs, ours)
     print(json.dumps(found, indent=1))
     given.results.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,14 @@ def record(values, stopped_by="patience"):
     return {"training": training | {"stopped_by": stopped_by}}
 
 
+def test_the_settings_of_a_suite_are_its_own_its_data_sets_and_its_models(script):
+    suite = script.load_suite(str(PATH.with_name("candidates-sessions.yaml")))
+    settings = script.settings_in(suite, "wikispeedia")
+    assert (settings["loss"], settings["category_fields"]) == ("full", ["learned_1"])
+    with pytest.raises(SystemExit, match="candidates-sessions: no data set 'ml-100k'"):
+        script.settings_in(suite, "ml-100k")
+
+
 def test_the_first_validation_at_or_above_the_best_counts(script):
     found = script.compare(record([0.1, 0.2, 0.3, 0.25]), record([0.3, 0.4]))
     assert (found["sasrec_seconds"], found["hiersrec_seconds"], found["times_faster"]) == (30, 10, 3)
