@@ -17,6 +17,7 @@ import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_hiersrec import register
+from recbole_hiersrec.arrays import write_arrays
 from recbole_hiersrec.benchmark import environment
 from recbole_hiersrec.benchmark.candidates import build_retrieval, candidate_rows, exact_rows, scan_warnings
 from recbole_hiersrec.benchmark.parent import exit_with_parent
@@ -199,7 +200,7 @@ def _write_ranks(
         arrays[f"scored {label}"] = ranks.scored[label]
         arrays[f"compared {label}"] = ranks.compared[label]
     arrays |= {f"category hit, {name}": hit for name, hit in category_hits.items()}
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    write_arrays(path, arrays)
 
 
 def _index_timing(job: Job, seconds: dict[str, float]) -> list[TimingRow]:

@@ -6,7 +6,6 @@ A case counts once, with its metric's mean over the seeds; intervals and tests t
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recbole_hiersrec.arrays import read_arrays
 from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.metrics import METRICS
@@ -157,11 +157,7 @@ def read_ranks(folder: Path, record: Record) -> Ranks:
         InputError: the file is damaged or does not fit the record.
     """
     path = _path(folder, record)
-    try:
-        with np.load(path) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is damaged: {error}") from None
+    arrays = read_arrays(path)
     wanted = [
         "all",
         *(["session"] if "session" in arrays else []),

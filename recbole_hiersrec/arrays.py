@@ -1,0 +1,54 @@
+"""Named arrays in one small file that ``numpy.load`` opens: npz, packed by LZMA, in the narrowest exact type.
+
+Ranks of test cases are kept so (ranks.npz): about half the size that ``numpy.savez_compressed`` gives them.
+"""
+
+from __future__ import annotations
+
+import lzma
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from recbole_hiersrec.errors import InputError
+
+WIDE = {"i": np.int64, "f": np.float64}
+NARROW = {"i": np.int32, "f": np.float32}
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a file of named arrays; the same arrays give the same bytes."""
+    with zipfile.ZipFile(path, "w") as file:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.compress_type = zipfile.ZIP_LZMA
+            with file.open(entry, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, _narrowed(array), allow_pickle=False)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a file, numbers as int64 and float64.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: _as_type(file[name], WIDE) for name in file.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+
+
+def _narrowed(array: np.ndarray) -> np.ndarray:
+    """The array in half its width, if that changes no value."""
+    with np.errstate(over="ignore"):
+        narrow = _as_type(array, NARROW)
+    same = np.array_equal(narrow, array, equal_nan=array.dtype.kind == "f")
+    return narrow if same else array
+
+
+def _as_type(array: np.ndarray, types: Mapping[str, type]) -> np.ndarray:
+    return array.astype(types.get(array.dtype.kind, array.dtype), copy=False)
