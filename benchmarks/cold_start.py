@@ -100,6 +100,7 @@ def run(job: Job, held: set[str], given: argparse.Namespace, folder: Path) -> di
         "cases": int(np.isin(targets, ids).sum()),
         "best_valid": trainer.report.best_valid,
         "epochs": trainer.report.epochs,
+        "device": str(data.config["device"]),
         "recall": [asdict(one) for one in found],
     }
 
@@ -137,7 +138,7 @@ def main() -> None:
             )
     asked = {key: value for key, value in vars(given).items() if key not in ("data_path", "out")}
     facts = {
-        "machine": environment.machine("cpu"),
+        "machine": environment.machine(models[0]["device"]),
         "versions": environment.versions(),
         "commit": environment.commit(),
     }

@@ -40,6 +40,7 @@ def measure(checkpoint: Path, n_cases: int, seed: int) -> dict[str, Any]:
         "sessions": len(np.unique(sessions[rows])),
         "seed": seed,
         "model": {
+            "device": str(config["device"]),
             "seed": config["seed"],
             "settings": hiersrec_settings(config.final_config_dict, str(checkpoint)).model_dump(),
         },
@@ -80,7 +81,7 @@ def main() -> None:
         )
     if given.out:
         facts = {
-            "machine": environment.machine("cpu"),
+            "machine": environment.machine(found["model"]["device"]),
             "versions": environment.versions(),
             "commit": environment.commit(),
         }

@@ -176,7 +176,10 @@ def top_by_blocks(vectors: Tensor, queries: Tensor, k: int) -> np.ndarray:
 
 
 def in_onednn(search: Callable[[Tensor], np.ndarray]) -> Callable[[Tensor], np.ndarray]:
-    """The search with torch's float32 products left to oneDNN, which on some processors is faster than MKL."""
+    """The search with torch's float32 products left to oneDNN, which on some processors is faster than MKL.
+
+    On processors with matrix units oneDNN may then multiply in bfloat16; the recall says what that costs.
+    """
 
     def run(queries: Tensor) -> np.ndarray:
         before = torch.get_float32_matmul_precision()
@@ -201,7 +204,7 @@ class Searches:
     n_lists: int
 
 
-def searches(catalogue: Served, given: dict[str, Any], hnsw_items: int) -> Searches:
+def searches(catalogue: Served, given: dict[str, Any]) -> Searches:
     """Build every variant for a catalogue."""
     vectors, k = catalogue.item_vectors, given["k"]
     rows = vectors.numpy()[1:]
@@ -235,7 +238,7 @@ def searches(catalogue: Served, given: dict[str, Any], hnsw_items: int) -> Searc
         budget = item_budget(fraction, len(rows))
         found.by_name[name] = functools.partial(_cells_search, cells, budget, k)
         found.mib[name], found.build_seconds[name] = table + extra, seconds
-    if len(rows) <= hnsw_items:
+    if len(rows) <= given["hnsw"]["most_items"]:
         _add_graph(found, rows, given["hnsw"], k)
     return found
 
@@ -269,12 +272,12 @@ def recall(found: np.ndarray, exact: np.ndarray) -> float:
     return float(np.mean([np.isin(wanted, row).mean() for row, wanted in zip(found, exact, strict=True)]))
 
 
-def measure(n_items: int, given: dict[str, Any], hnsw_items: int) -> dict[str, Any]:
+def measure(n_items: int, given: dict[str, Any]) -> dict[str, Any]:
     """Everything about one size, as a row of the JSON file."""
     catalogue = served(n_items, given)
-    variants = searches(catalogue, given, hnsw_items)
+    variants = searches(catalogue, given)
     queries = catalogue.planted
-    exact = variants.by_name[EXACT + "torch, blocks, oneDNN"](queries)
+    exact = np.concatenate([variants.by_name[EXACT + "FAISS flat"](part) for part in queries.split(256)])
     alone: dict[str, list[Step]] = {
         name: [("search", functools.partial(_run, run))] for name, run in variants.by_name.items()
     }
@@ -432,11 +435,12 @@ def main() -> None:
     given = yaml.safe_load(asked.settings.read_text(encoding="utf-8"))
     for name in ("items", "threads", "repeats", "batch_repeats"):
         given[name] = getattr(asked, name) or given[name]
-    hnsw_items = asked.hnsw_items if asked.hnsw_items is not None else given["hnsw"]["most_items"]
+    if asked.hnsw_items is not None:
+        given["hnsw"]["most_items"] = asked.hnsw_items
     found: dict[str, Any] = {"settings": given, "vectors": "planted, not learned", "sizes": []}
     with using_threads(given["threads"]), torch.inference_mode():
         for n_items in given["items"]:
-            found["sizes"].append(measure(n_items, given, hnsw_items))
+            found["sizes"].append(measure(n_items, given))
             print(json.dumps(found["sizes"][-1], indent=1), flush=True)
     found |= {
         "machine": environment.machine("cpu"),

@@ -28,6 +28,7 @@ from recbole_hiersrec import register
 from recbole_hiersrec.benchmark import environment
 from recbole_hiersrec.benchmark.prepare import prepare
 from recbole_hiersrec.benchmark.suite import expand
+from recbole_hiersrec.evaluation.speed import now
 from recbole_hiersrec.names import load_model_class
 from recbole_hiersrec.reading import parse
 from recbole_hiersrec.settings import SuiteSettings
@@ -67,19 +68,23 @@ def train(folder: Path, steps: int, threads: int, rows: int) -> dict[str, Any]:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as checkpoints:
         data = prepare(job, model_class, Path(checkpoints))
-        model = model_class(data.config, data.train._dataset)
+        model = model_class(data.config, data.train._dataset).to(data.config["device"])
         trainer = HierSRecTrainer(data.config, model)
         loaded = time.perf_counter() - began
         starts: list[float] = []
         loss = model.calculate_loss
 
         def watched(interaction: Any) -> Any:
-            starts.append(time.perf_counter())
+            starts.append(now())
             return loss(interaction)
 
         model.calculate_loss = watched
         trainer.fit(data.train, None, verbose=False, saved=False)
     milliseconds = 1e3 * np.diff(starts)[WARM_UP:]
+    if not len(milliseconds):
+        raise SystemExit(
+            f"{len(starts)} steps were made, and the first {WARM_UP + 1} warm up: too few to time one"
+        )
     return {
         "items": model.n_items - 1,
         "rows": len(data.train._dataset),
@@ -90,6 +95,7 @@ def train(folder: Path, steps: int, threads: int, rows: int) -> dict[str, Any]:
         "train_seconds": round(trainer.report.seconds, 1),
         "step_ms": {f"p{q}": round(float(np.percentile(milliseconds, q)), 2) for q in (10, 50, 90)},
         "precision": str(trainer.precision),
+        "device": str(data.config["device"]),
         "peak_gib": round(environment.peak_memory_mib() / 1024, 2),
     }
 
@@ -137,11 +143,11 @@ def draw(runs: Sequence[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def save(name: str, found: dict[str, Any], results: Path) -> None:
+def save(name: str, found: dict[str, Any], device: str, results: Path) -> None:
     """Write RESULTS/NAME.json with what the figures rest on."""
     results.mkdir(parents=True, exist_ok=True)
     facts = {
-        "machine": environment.machine("cpu"),
+        "machine": environment.machine(device),
         "versions": environment.versions(),
         "commit": environment.commit(),
     }
@@ -176,7 +182,8 @@ def main() -> None:
         given.out.write_text(json.dumps(found), encoding="utf-8")
         return
     runs = [measured(items, given.clicks, given.steps, given.threads, given.rows) for items in given.items]
-    save(f"scale-{given.what}", {"threads": given.threads, "runs": runs}, given.results)
+    found = {"threads": given.threads, "runs": runs}
+    save(f"scale-{given.what}", found, runs[0]["device"], given.results)
     if given.what == "steps":
         draw(runs, given.results / "scale-steps.png")
 

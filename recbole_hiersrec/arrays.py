@@ -5,15 +5,20 @@ Ranks of test cases are kept so (ranks.npz): about half the size that ``numpy.sa
 
 from __future__ import annotations
 
-import lzma
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from recbole_hiersrec.errors import InputError
+
+try:
+    import lzma  # noqa: F401
+except ImportError:  # Python was built without it: files are written larger
+    PACKED = zipfile.ZIP_DEFLATED
+else:
+    PACKED = zipfile.ZIP_LZMA
 
 WIDE = {"i": np.int64, "f": np.float64}
 NARROW = {"i": np.int32, "f": np.float32}
@@ -24,7 +29,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     with zipfile.ZipFile(path, "w") as file:
         for name, array in arrays.items():
             entry = zipfile.ZipInfo(f"{name}.npy")
-            entry.compress_type = zipfile.ZIP_LZMA
+            entry.compress_type = PACKED
             with file.open(entry, "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, _narrowed(array), allow_pickle=False)
 
@@ -33,13 +38,17 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """All arrays of a file, numbers as int64 and float64.
 
     Raises:
-        InputError: the file is damaged.
+        InputError: the file is damaged, or packed in a way that this Python cannot read.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: _as_type(file[name], WIDE) for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
-        raise InputError(f"{path} is damaged: {error}") from None
+    except MemoryError:
+        raise
+    # A wrong byte makes zipfile, its decompressors and numpy's header raise nearly anything.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path} is damaged: {reason}") from None
 
 
 def _narrowed(array: np.ndarray) -> np.ndarray:

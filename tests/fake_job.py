@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from recbole_hiersrec.arrays import write_arrays
 from recbole_hiersrec.benchmark.environment import code_hash
 from recbole_hiersrec.benchmark.parent import exit_with_parent
 
@@ -117,7 +118,7 @@ def write_ranks(folder: Path, record: dict[str, Any]) -> None:
         if row["candidate_rule"]:
             lost = np.where(np.arange(40) % 10 == 0, np.inf, ranks)
             arrays[f"{row['candidate_rule']}@{row['item_fraction']:g}"] = lost
-    np.savez(folder / "ranks.npz", **arrays)  # type: ignore[arg-type]
+    write_arrays(folder / "ranks.npz", arrays)
 
 
 def _row(metric: str, k: int | None, value: float) -> dict[str, Any]:

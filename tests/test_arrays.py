@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from recbole_hiersrec import arrays
 from recbole_hiersrec.arrays import read_arrays, write_arrays
 from recbole_hiersrec.errors import InputError
 
@@ -37,23 +39,43 @@ def test_a_number_that_half_the_width_would_change_keeps_its_width(tmp_path: Pat
 
 
 def test_the_same_arrays_give_the_same_bytes(tmp_path: Path) -> None:
-    arrays = {"all": np.arange(1000.0), "session": np.arange(1000)}
+    named = {"all": np.arange(1000.0), "session": np.arange(1000)}
     for name in ("a", "b"):
-        write_arrays(tmp_path / name, arrays)
+        write_arrays(tmp_path / name, named)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert len((tmp_path / "a").read_bytes()) < 4000
 
 
-@pytest.mark.parametrize("position", [0, 100, 500, -100, -10])
-def test_damage_is_one_line(tmp_path: Path, position: int) -> None:
+@pytest.mark.parametrize("flipped", [0xFF, 0x01])
+def test_damage_is_one_line_or_harmless(tmp_path: Path, flipped: int) -> None:
+    """Every byte in turn: the arrays come back (some bytes say nothing of them), or one line says what is wrong."""
     path = tmp_path / "ranks.npz"
-    write_arrays(path, {"all": np.random.default_rng(1).random(200)})
-    content = bytearray(path.read_bytes())
-    content[position] ^= 0xFF
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"ranks\.npz is damaged: ") as caught:
+    array = np.random.default_rng(1).integers(0, 99, 40)
+    write_arrays(path, {"all": array})
+    whole, named = path.read_bytes(), 0
+    for position in range(len(whole)):
+        content = bytearray(whole)
+        content[position] ^= flipped
+        path.write_bytes(content)
+        try:
+            found, message = read_arrays(path), ""
+        except InputError as error:
+            found, message = {}, str(error)
+        named += bool(message)
+        assert not message or (message.startswith(f"{path} is damaged: ") and "\n" not in message)
+        assert all(np.array_equal(values, array) for values in found.values()), position
+    assert named > len(whole) / 2
+
+
+def test_a_truncated_file_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "ranks.npz"
+    write_arrays(path, {"all": np.arange(200)})
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(InputError, match=r"ranks\.npz is damaged: "):
         read_arrays(path)
-    assert "\n" not in str(caught.value)
-    path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match="damaged"):
-        read_arrays(path)
+
+
+def test_without_lzma_files_are_larger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "PACKED", zipfile.ZIP_DEFLATED)
+    write_arrays(tmp_path / "ranks.npz", {"all": np.arange(200)})
+    assert read_arrays(tmp_path / "ranks.npz")["all"].tolist() == list(range(200))

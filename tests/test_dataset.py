@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from atomic_files import SMALL, write_shop
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from recbole_hiersrec import register
@@ -242,6 +242,18 @@ def test_prefixes_in_any_order_are_recognised(items: list[list[int]], random: An
 def test_several_sessions_of_one_user_are_several_runs() -> None:
     rows = prefixes(1, [3, 4, 5], 9) + prefixes(1, [6, 7, 8, 9], 9)
     assert choose(rows, 9) == ([1, 4], [1, 4])
+
+
+@given(sessions, st.integers(1, 4), st.integers(0, 3))
+def test_prefixes_whose_first_are_left_out(items: list[list[int]], max_length: int, skipped: int) -> None:
+    """As of a prepared split of sessions with at least so many items: every target once, those before at most once."""
+    rows = [row for user, past in enumerate(items) for row in prefixes(user, past, max_length)[skipped:]]
+    assume(rows)
+    keep, starts = choose(rows, max_length)
+    found = learned(rows, keep)
+    assert not Counter((user, target) for user, _, target in rows) - found
+    assert not found - Counter((user, item) for user, past in enumerate(items) for item in past[1:])
+    assert [rows[row][0] for row in starts] == list(dict.fromkeys(user for user, _, _ in rows))
 
 
 def test_rows_that_do_not_grow_from_each_other_are_all_kept() -> None:

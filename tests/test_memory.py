@@ -26,7 +26,6 @@ from recbole_hiersrec.data.taxonomy import Taxonomy
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.model import memory as module
 from recbole_hiersrec.model.memory import (
-    MOST,
     PACE,
     Followers,
     FollowerTable,
@@ -118,19 +117,14 @@ def test_equal_counts_at_many_distances_keep_the_order_of_ids() -> None:
     assert found.ids[1].tolist() == list(range(1, N_ITEMS + 1))
 
 
-def test_large_counts_are_clipped_and_occurrences_are_not() -> None:
-    pairs = np.ones(40_000, np.int64), np.repeat([2, 3], [39_000, 1_000])
+@pytest.mark.parametrize(("most", "dtype"), [(32_767, torch.int16), (32_768, torch.int32)])
+def test_large_counts_are_kept_as_they_are(most: int, dtype: torch.dtype) -> None:
+    pairs = np.ones(most + 1_003, np.int64), np.repeat([2, 3, 4], [most, 1_000, 3])
     found = count_followers([pairs], EACH, 2)
     assert found.ids[1].tolist() == [2, 3]
-    assert found.counts[1, :, 0].tolist() == [32_767, 1_000]
-    assert found.occurrences[1] == 40_000
-
-
-def test_clipping_does_not_change_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST", 2)
-    found = count_followers([arrays([(1, 2)] * 3 + [(1, 5)] * 4 + [(1, 3)])], EACH, 3)
-    assert found.ids[1].tolist() == [5, 2, 3]
-    assert found.counts[1, :, 0].tolist() == [2, 2, 1]
+    assert (found.counts[1, :, 0].tolist(), found.counts.dtype) == ([most, 1_000], dtype)
+    assert found.occurrences[1] == most + 1_003
+    assert found.border[1].tolist() == [3, 4]
 
 
 # --- asking --------------------------------------------------------------------------------------------------
@@ -431,17 +425,6 @@ def test_rows_are_looked_at_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
         *(values[:0] for values in (history, history, table.ids[history].long(), target, length))
     )
     assert nothing[0].shape == (0, *whole[0].shape[1:])
-
-
-def test_counts_too_large_to_be_kept_have_no_border() -> None:
-    """No session moves them, and what is kept of them is below what was counted."""
-    before, after = np.ones(3 * (MOST + 9), np.int64), np.repeat([2, 3, 4], MOST + 9)
-    found = count_followers([(before, after)], np.array(EACH), 2)
-    assert found.ids[1].tolist() == [2, 3]
-    assert found.counts[1].tolist() == [[MOST], [MOST]]
-    assert found.border[1].tolist() == [0, 0]
-    few = count_followers([(np.array([1, 1, 1, 1]), np.array([2, 2, 3, 4]))], np.array(EACH), 1)
-    assert few.border[1].tolist() == [1, 3]
 
 
 # --- the bonus -----------------------------------------------------------------------------------------------

@@ -90,9 +90,12 @@ def test_ranks_must_be_there_and_whole(tmp_path: Path, record: dict[str, Any]) -
     store, key = JobStore(tmp_path), record["key"]
     commit(store, record, key)
     ranks = store.path(key) / "ranks.npz"
-    ranks.write_bytes(ranks.read_bytes()[:-30])
-    with pytest.raises(InputError, match=r"ranks\.npz is damaged or truncated; delete the folder"):
-        store.is_done(key)
+    whole = ranks.read_bytes()
+    middle = len(whole) // 3
+    for damaged in (whole[:-30], whole[:middle] + bytes([whole[middle] ^ 0xFF]) + whole[middle + 1 :]):
+        ranks.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"ranks\.npz is damaged: .*; delete the folder"):
+            store.is_done(key)
     ranks.unlink()
     assert not store.is_done(key)
     commit(store, record, key)  # runs again and takes the place of the incomplete folder

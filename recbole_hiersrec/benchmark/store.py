@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from recbole_hiersrec.arrays import read_arrays
 from recbole_hiersrec.atomic import locked, recover_folder, replace_folder, writable_folder
 from recbole_hiersrec.errors import InputError
 
@@ -134,10 +134,7 @@ def _has_ranks(folder: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-    except (zipfile.BadZipFile, OSError):
-        broken = path.name
-    if broken:
-        raise InputError(f"{path} is damaged or truncated; delete the folder {folder} to run this job again")
+        read_arrays(path)
+    except InputError as error:
+        raise InputError(f"{error}; delete the folder {folder} to run this job again") from None
     return True

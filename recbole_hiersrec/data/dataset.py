@@ -80,7 +80,7 @@ class HierSRecDataset(SequentialDataset):
             targets = rows[TARGET].numpy()
             order = np.argsort(targets)
             follows = np.diff(targets[order]) == 1  # a user's first interaction is no target
-            return _choose(order, follows, lengths, self.max_item_list_len)
+            return _choose(order, follows, self.max_item_list_len)
         users, targets = rows[self.uid_field].numpy(), rows[self.iid_field].numpy()
         return covering_rows(
             users, rows[history_field(self)].numpy(), lengths, targets, self.max_item_list_len
@@ -107,8 +107,8 @@ def covering_rows(
     """Choose the rows that, learned from at every position, cover every target exactly once.
 
     A user's rows are cut into runs, in which every row is the one before it plus that row's target, cut to the
-    last ``max_length`` items. Of a run that begins with a single item, the last row and every ``max_length``-th
-    one before it are kept; of any other (a prepared split with one row a session) all rows.
+    last ``max_length`` items. Of a run, the last row and every ``max_length``-th one before it are kept. A row that
+    neither grows from another nor is grown from is a run of its own (a prepared split with one row a session).
 
     Args:
         users: user id of each row, [R]; a user's growing prefixes in time order, not necessarily side by side.
@@ -125,20 +125,17 @@ def covering_rows(
     # A prepared split may have a session's prefixes in any order: per user, the order with more runs holds.
     gain = np.bincount(users[order][1:], _follows(by_length, *rows).astype(float) - _follows(order, *rows))
     order = np.where(gain[users[order]] > 0, by_length, order) if len(gain) else order
-    return _choose(order, _follows(order, *rows), lengths, max_length)
+    return _choose(order, _follows(order, *rows), max_length)
 
 
-def _choose(
-    order: IntArray, follows: NDArray[np.bool_], lengths: IntArray, max_length: int
-) -> tuple[IntArray, IntArray]:
+def _choose(order: IntArray, follows: NDArray[np.bool_], max_length: int) -> tuple[IntArray, IntArray]:
     """What :func:`covering_rows` returns, from the order of the rows and whether each follows the one before it."""
     first = np.flatnonzero(np.r_[True, ~follows])
     sizes = np.diff(np.r_[first, len(order)])
     position = np.arange(len(order)) - np.repeat(first, sizes)  # 0, 1, 2, ... within a run
-    regular = np.repeat(lengths[order][first] == 1, sizes)
     from_end = np.repeat(sizes, sizes) - 1 - position
-    chosen = ~regular | (from_end % max_length == 0)
-    starting = chosen & (~regular | (position < max_length))
+    chosen = from_end % max_length == 0
+    starting = chosen & (position < max_length)
     return np.sort(order[chosen]), np.sort(order[starting])
 
 

@@ -205,16 +205,16 @@ def take_turns(
 
 def _run(steps: Sequence[Step], value: Any) -> dict[str, float]:
     """Seconds of each step and of all together, each step fed with the result of the one before."""
-    start = _now()
+    start = now()
     ends = []
     for _, step in steps:
         value = step(value)
-        ends.append(_now())
+        ends.append(now())
     stages = [name for name, _ in steps]
     return dict(zip(stages, np.diff([start, *ends]).tolist(), strict=True)) | {TOTAL: ends[-1] - start}
 
 
-def _now() -> float:
+def now() -> float:
     """Seconds on the monotonic clock, once a GPU that is in use has finished what it was given."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()

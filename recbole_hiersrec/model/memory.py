@@ -46,19 +46,16 @@ DECAY = 0.7
 _AT_ONCE = 1 << 22
 """Comparisons held at once: 16 MiB."""
 
-MOST = 32_767
-"""Counts are kept as int16, those above as this."""
-
 
 class Followers(NamedTuple):
     """What followed each value of a field; of the field "item", the ids themselves.
 
     Attributes:
         ids: of the items that came most often, 0-padded, int32 [V, K].
-        counts: how often each came at each distance, int16 [V, K, W].
+        counts: how often each came at each distance, int16 [V, K, W]; int32 if one is above 32,767.
         occurrences: how often anything came next, [V].
-        border: frequency and id of the item that came most often of those that are not kept; 0 where all are, or
-            where counts are above ``MOST``, which no session moves; float64 [V, 2].
+        border: frequency and id of the item that came most often of those that are not kept; 0 where all are;
+            float64 [V, 2].
         value: of each item, [N + 1]; 0 where it has none.
     """
 
@@ -295,14 +292,17 @@ def count_followers(pairs: Sequence[tuple[IntArray, IntArray]], value: IntArray,
     border = np.zeros((size, 2))
     first_out, chosen = place == kept, place < kept
     border[source[first_out]] = np.stack([frequency[first_out], target[first_out]], axis=1)
-    border[source[chosen & (counts.max(axis=1, initial=0) > MOST)]] = 0
     source, place = source[chosen], place[chosen]
     ids = np.zeros((size, kept), np.int32)
     ids[source, place] = target[chosen]
-    table = np.zeros((size, kept, len(pairs)), np.int16)
-    table[source, place] = np.minimum(counts[chosen], MOST)
+    table = np.zeros((size, kept, len(pairs)), _narrowest(counts[chosen]))
+    table[source, place] = counts[chosen]
     occurrences = np.bincount(value[pairs[0][0]], minlength=size) * (np.arange(size) > 0)
     return Followers(*map(torch.from_numpy, (ids, table, occurrences, border, value.astype(np.int64))))
+
+
+def _narrowest(counts: IntArray) -> type[np.integer]:
+    return np.int16 if counts.max(initial=0) <= np.iinfo(np.int16).max else np.int32
 
 
 def build_memory(

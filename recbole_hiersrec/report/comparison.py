@@ -101,9 +101,7 @@ class Comparison:
                 row["label"],
                 row["candidate_rule"],
                 f"{row['item_fraction']:g}",
-                f"{100 * row['mean']:.1f} %",
-                f"{100 * row['low']:.1f} %",
-                f"{100 * row['high']:.1f} %",
+                *("-" if isnan(row[key]) else f"{100 * row[key]:.1f} %" for key in ("mean", "low", "high")),
             ]
             for row in self._of(KEPT)
         ]
