@@ -12,6 +12,7 @@ ORDER = (
     "errors",
     "resources",
     "atomic",
+    "arrays",
     "names",
     "reading",
     "settings",

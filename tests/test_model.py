@@ -20,6 +20,8 @@ from recbole_hiersrec.evaluation.scorer import Cases, Scorer, score
 from recbole_hiersrec.model.memory import Memory, build_memory
 from recbole_hiersrec.model.network import HierSRecNetwork, build_network
 from recbole_hiersrec.queries import Queries, distinct
+from recbole_hiersrec.retrieval.cells import Cells
+from recbole_hiersrec.retrieval.lists import build_lists
 from recbole_hiersrec.settings import HierSRecSettings
 
 register()
@@ -186,6 +188,51 @@ def test_chosen_item_vectors_equal_the_table() -> None:
         table = net.items()
         assert torch.equal(net.item_vectors(table=table), net.item_vectors())
         assert torch.allclose(states(net, ids, table), states(net, ids), atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_new_item_is_one_without_id_and_bias_and_can_be_found() -> None:
+    """Items that came after training get the vector of a known one of the same kind, but for id and bias."""
+    net = network()
+    items = net.items
+    alike = items.item_category[1:], items.title_tokens[1:], items.metadata[1:]
+    found = net.new_item_vectors(*alike)
+    assert not torch.allclose(found, net.item_vectors()[1:])
+    assert items.id is not None
+    items.id.weight.zero_()
+    net.item_bias.weight.zero_()
+    known = net.item_vectors()
+    torch.testing.assert_close(found, known[1:])
+
+    cells = Cells(build_lists(known, items.item_category[:, -1].numpy(), 5, 1), known)
+    cells.add(np.array([N_ITEMS + 1]), 2 * found[6:7])
+    ids, _ = cells.search(Queries(found[6:7], torch.zeros(1, 1, dtype=torch.long)), 2, budget=N_ITEMS + 1)
+    assert ids[0, 0] == N_ITEMS + 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c, t, m: (c[:, :2], t, m), r"categories: received shape \(4, 2\), allowed: \(4, 3\)"),
+        (lambda c, t, m: (c, t, m[:3]), r"metadata: received shape \(3, 1\), allowed: \(4, 1\)"),
+        (lambda c, t, m: (c, t[0], m), r"title_tokens: received shape \(3,\), allowed: \(4, T\)"),
+        (lambda c, t, m: (c + 9, t, m), r"categories, column 0: received 1\d, allowed: 0 to 1"),
+        (lambda c, t, m: (c, t, m - 1), r"metadata, column 0: received -1, allowed: 0 to 2"),
+        (lambda c, t, m: (c, t + 5, m), r"title_tokens: received 11, allowed: 0 to 6"),
+    ],
+)
+def test_a_new_item_of_an_unknown_kind_is_refused(change: Any, message: str) -> None:
+    net = network()
+    of = net.items.item_category[1:5], net.items.title_tokens[1:5], net.items.metadata[1:5]
+    with pytest.raises(InputError, match=message):
+        net.new_item_vectors(*change(*of))
+
+
+def test_items_known_by_their_ids_alone_have_no_vector_for_a_new_one() -> None:
+    bare = Catalogue(("a",), None, np.zeros((2, 0), np.int64), np.zeros((2, 0), np.int64))
+    none = torch.zeros(1, 0, dtype=torch.long)
+    with pytest.raises(InputError, match="knows items by their ids alone"):
+        build_network(bare, HierSRecSettings(hidden_size=4), max_length=3).new_item_vectors(none, none, none)
 
 
 def test_a_state_does_not_see_what_comes_after() -> None:

@@ -70,10 +70,20 @@ class ItemVectors(nn.Module):
 
     def parts(self, items: Tensor) -> dict[str, Tensor]:
         """The summands of the vectors of ``items`` [n], each [n, D]: "id", the levels, "title", the metadata."""
-        parts = {"id": self.id(items)} if self.id is not None else {}
-        tables = [table(self.item_category[items, level]) for level, table in enumerate(self.category)]
+        own = {"id": self.id(items)} if self.id is not None else {}
+        return own | self.described(self.item_category[items], self.title_tokens[items], self.metadata[items])
+
+    def described(self, categories: Tensor, tokens: Tensor, metadata: Tensor) -> dict[str, Tensor]:
+        """What is known of items apart from their ids, as :meth:`parts` returns it.
+
+        Args:
+            categories: [n, M].
+            tokens: of their titles, 0-padded, [n, T].
+            metadata: [n, F].
+        """
+        parts = {}
         if self.title is not None:
-            tokens = self.title_tokens[items]  # [n, T]
             parts["title"] = F.embedding_bag(tokens, self.title.weight, mode="mean", padding_idx=0)
-        tables += [table(self.metadata[items, field]) for field, table in enumerate(self.fields)]
+        tables = [table(categories[:, level]) for level, table in enumerate(self.category)]
+        tables += [table(metadata[:, field]) for field, table in enumerate(self.fields)]
         return parts | dict(zip(self.names, tables, strict=True))

@@ -125,14 +125,60 @@ class HierSRecNetwork(nn.Module):
         if ids is None:
             ids = torch.arange(self.items.n_items + 1, device=self.item_bias.weight.device)
         vectors = self.items(ids) if table is None else table
-        weights = F.softplus(self.level_weight)
         bias = self.item_bias(ids).squeeze(-1)
+        found = self._augmented(vectors, self.items.item_category[ids], bias)
+        return found * (ids > 0).unsqueeze(-1)
+
+    def new_item_vectors(self, categories: Tensor, title_tokens: Tensor, metadata: Tensor) -> Tensor:
+        """Augmented vectors [n, A] of items that came after training: id vector and bias are 0.
+
+        They can be added to an index (:meth:`~recbole_hiersrec.retrieval.cells.Cells.add`); nothing is trained.
+
+        Args:
+            categories: number of each item's category on every level, long [n, M].
+            title_tokens: ids of the title's tokens, 0-padded, long [n, T]; T is 0 without titles.
+            metadata: number of each field's value, 0 where it has none, long [n, F].
+
+        Raises:
+            InputError: a shape or a number that the network does not know.
+        """
+        tables = [
+            ("categories", categories, [table.num_embeddings for table in self.items.category]),
+            ("metadata", metadata, [table.num_embeddings for table in self.items.fields]),
+        ]
+        for what, given, sizes in tables:
+            if given.shape != (len(categories), len(sizes)):
+                allowed = (len(categories), len(sizes))
+                raise InputError(f"{what}: received shape {tuple(given.shape)}, allowed: {allowed}")
+            for column, size in enumerate(sizes):
+                _check_range(f"{what}, column {column}", given[:, column], size)
+        if self.items.title is not None:
+            if title_tokens.dim() != 2 or len(title_tokens) != len(categories):
+                allowed = f"({len(categories)}, T)"
+                raise InputError(
+                    f"title_tokens: received shape {tuple(title_tokens.shape)}, allowed: {allowed}"
+                )
+            _check_range("title_tokens", title_tokens, self.items.title.num_embeddings)
+        vectors = sum(self.items.described(categories, title_tokens, metadata).values())
+        if not isinstance(vectors, Tensor):
+            raise InputError("this network knows items by their ids alone; it has no vector for a new one")
+        return self._augmented(vectors, categories, vectors.new_zeros(len(vectors)))
+
+    def _augmented(self, vectors: Tensor, item_category: Tensor, bias: Tensor) -> Tensor:
+        """[v; u_1[c_1]; ...; u_M[c_M]; sum_m w_m b_m[c_m] + b], of [..., D], [..., M] and [...]."""
+        weights = F.softplus(self.level_weight)
         parts = [vectors]
         for level in range(self.n_scored):
-            categories = self.items.item_category[ids, level]
+            categories = item_category[..., level]
             parts.append(self._scored(self.heads.category[level](categories)))
             bias = bias + weights[level] * self._scored(self.heads.bias[level][categories])
-        return torch.cat([*parts, bias.unsqueeze(-1)], dim=-1) * (ids > 0).unsqueeze(-1)
+        return torch.cat([*parts, bias.unsqueeze(-1)], dim=-1)
+
+
+def _check_range(what: str, values: Tensor, size: int) -> None:
+    low, high = (int(values.min()), int(values.max())) if values.numel() else (0, 0)
+    if low < 0 or high >= size:
+        raise InputError(f"{what}: received {low if low < 0 else high}, allowed: 0 to {size - 1}")
 
 
 def build_network(
