@@ -18,9 +18,11 @@ from recbole_hiersrec.optim import tables_of
 class WeightAverage:
     """Average e <- b e + (1 - b) w after every step, with b = min(decay, (1 + t) / (10 + t)) after t steps.
 
-    The warm-up forgets the random start (as in TensorFlow's ExponentialMovingAverage). In tables with sparse
-    gradients a step visits the rows it changed and no others: what a row missed in between is a power of the decay,
-    made up for when it is next visited or read. The result is that of visiting all rows.
+    An average of the iterates generalises better than the last one (Polyak & Juditsky, 1992, Acceleration of
+    stochastic approximation by averaging). The warm-up forgets the random start (as in TensorFlow's
+    ExponentialMovingAverage). In tables with sparse gradients a step visits the rows it changed and no others: what
+    a row missed in between is a power of the decay, made up for when it is next visited or read. The result is that
+    of visiting all rows.
 
     Args:
         model: whose parameters are averaged.

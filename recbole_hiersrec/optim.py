@@ -10,7 +10,7 @@ from torch import nn
 
 
 class TablesAdam(torch.optim.Adam):
-    """Adam, with lazy Adam for the tables whose gradients are sparse.
+    """Adam (Kingma & Ba, 2015, arXiv 1412.6980), with lazy Adam for the tables whose gradients are sparse.
 
     A step updates the moments and weights of the rows that were looked up and no other (torch's ``SparseAdam``), so
     its cost does not grow with the catalogue.

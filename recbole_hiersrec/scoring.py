@@ -102,7 +102,12 @@ class EmbeddingScorer(ModelScorer):
 
 
 def scorer_of(model: Any, dataset: Any) -> Scorer:
-    """The scorer that fits the model: with queries wherever its scores are an inner product."""
+    """The scorer that fits the model: with queries wherever its scores are an inner product.
+
+    Args:
+        model: any sequential model of RecBole or of this package.
+        dataset: RecBole's, of the part whose rows are the cases.
+    """
     if hasattr(model, "encode") and hasattr(model, "item_vectors"):
         return QueryScorer(model, dataset)
     plain = ModelScorer(model, dataset)
@@ -154,7 +159,11 @@ def training_counts(dataset: Any) -> np.ndarray:
 
 
 def item_category_of(dataset: Any) -> np.ndarray | None:
-    """Categories of all items, int64 [N + 1, M], if the configuration names category fields; None otherwise."""
+    """Categories of all items, int64 [N + 1, M], if the configuration names category fields; None otherwise.
+
+    Raises:
+        InputError: a named column does not exist or has the wrong type, or an item has two rows.
+    """
     catalogue = getattr(dataset, "catalogue", None)
     if catalogue is None:
         settings = hiersrec_settings(dataset.config.final_config_dict, "candidates")

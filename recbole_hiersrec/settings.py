@@ -232,7 +232,9 @@ class CandidateSettings(Settings):
     )
     item_fractions: tuple[Fraction, ...] = Field((0.01, 0.02, 0.04, 0.08), min_length=1)
     list_size: PositiveInt | None = Field(
-        None, description="Most items a list of cells or k-means holds; None: a quarter of 1 %, at least 10."
+        None,
+        description="Most items a list of cells, k-means, mixed or the exact search holds; None: a quarter of 1 % of "
+        "the items, on small catalogues up to 10; in the exact search about the square root of their number.",
     )
     super_lists: Annotated[int, Field(ge=0, strict=True)] | None = Field(
         None,
@@ -343,7 +345,11 @@ class SuiteSettings(Settings):
 
 
 def hiersrec_settings(values: Mapping[str, Any], where: str) -> HierSRecSettings:
-    """Pick HierSRec's own keys out of RecBole's flat configuration and check them."""
+    """Pick HierSRec's own keys out of RecBole's flat configuration and check them.
+
+    Raises:
+        InputError: a value is not allowed; the line begins with ``where``.
+    """
     own = {key: values[key] for key in HierSRecSettings.model_fields if values.get(key) is not None}
     for key in ("category_fields", "metadata_fields", "follower_fields"):
         if isinstance(own.get(key), str):
@@ -352,6 +358,10 @@ def hiersrec_settings(values: Mapping[str, Any], where: str) -> HierSRecSettings
 
 
 def training_settings(values: Mapping[str, Any], where: str) -> TrainingSettings:
-    """Pick the keys of training out of RecBole's flat configuration and check them."""
+    """Pick the keys of training out of RecBole's flat configuration and check them.
+
+    Raises:
+        InputError: a value is not allowed; the line begins with ``where``.
+    """
     own = {key: values[key] for key in TrainingSettings.model_fields if values.get(key) is not None}
     return parse(TrainingSettings, own, where)

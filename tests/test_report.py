@@ -217,6 +217,18 @@ def test_candidates_table(records: Records) -> None:
     ]
 
 
+def test_the_exact_search_has_a_row_where_it_ran(records: Records) -> None:
+    row = next(row for row in records[0]["accuracy"] if row["candidate_rule"])
+    records[0]["accuracy"].append(
+        row
+        | {"variant": "exact", "candidate_rule": "", "item_fraction": None, "metric": "ScannedFraction"}
+        | {"k": None, "value": 0.125}
+    )
+    rows = tables.candidates(tables.entries(records)).rows
+    assert len(rows) == 3
+    assert list(rows[-1][1:]) == ["exact search", "", "0.0806", "100 %", "", "", "12.5 %"]
+
+
 def test_speed_table_compares_with_all_items(records: Records) -> None:
     table = tables.speed(tables.entries(records))
     assert [row[1:] for row in table.rows[:2]] == [
@@ -350,7 +362,7 @@ def test_protocol_names_threads_device_losses_and_definitions(records: Records) 
         assert line in protocol.splitlines(), line
     for definition in (
         "1 + greater + (equal - 1) / 2",
-        "scanned = (centroids compared + items scored) / items",
+        "scanned = (vectors compared to find them + items scored) / items",
     ):
         assert definition in protocol
 

@@ -17,10 +17,11 @@ from recbole_hiersrec.model.loss import next_items
 class MarkovChain(CountingModel):
     """Score of item j after last item i: count(i -> j) + r(j) / (1 + R).
 
-    The maximum-likelihood chain (Rendle et al., 2010, section 3) ranks by count(i -> j). r(j) is the place of j's
-    number of training interactions among the R different such numbers, lowest 0; so the second term is below 1,
-    orders only items with the same count, and stands in where the last item was never followed by anything.
-    (Places rather than the numbers themselves, which next to a large count would be lost in float32.)
+    The maximum-likelihood chain (Rendle et al., 2010, Factorizing personalized Markov chains, section 3) ranks by
+    count(i -> j). r(j) is the place of j's number of training interactions among the R different such numbers,
+    lowest 0; so the second term is below 1, orders only items with the same count, and stands in where the last
+    item was never followed by anything. (Places rather than the numbers themselves, which next to a large count
+    would be lost in float32.)
     """
 
     offsets: Tensor

@@ -207,7 +207,13 @@ def cold_recall(
 
 
 def index_with_added(scorer: InnerProductScorer, held: np.ndarray, seed: int) -> Cells:
-    """Lists by k-means over the other items, which the held-out ones are added to: nothing is trained anew."""
+    """Lists by k-means over the other items, which the held-out ones are added to: nothing is trained anew.
+
+    Args:
+        scorer: of all N items.
+        held: int64, ids that the lists are built without.
+        seed: of k-means.
+    """
     table = scorer.item_vectors().detach().cpu()
     others = np.setdiff1d(np.arange(1, scorer.n_items + 1), held)
     blank = table.clone()

@@ -130,7 +130,17 @@ def _variants(
 
 
 def rule_steps(rule: CandidateRule, budget: int, k: int, table: Tensor) -> list[Step]:
-    """Retrieval and top-k: of lists with their index, of other rules by looking the candidates' vectors up."""
+    """Retrieval and top-k: of lists with their index, of other rules by looking the candidates' vectors up.
+
+    Args:
+        rule: of the candidates.
+        budget: candidates a query, at most.
+        k: items returned.
+        table: item vectors [N + 1, A].
+
+    Returns:
+        The steps "retrieval" and "top-k", each with what it does to what the one before it returned.
+    """
 
     def retrieve(queries: Queries) -> tuple[Queries, Selection | Candidates]:
         if isinstance(rule, Cells):

@@ -76,6 +76,9 @@ class HierarchicalHeads(nn.Module):
         Args:
             states: [..., D]; z begins with them.
             category_states: [..., D], what the f_m see; the same states when absent.
+
+        Returns:
+            The item query [..., D], and of each level its query [..., D] and logits [..., C_m].
         """
         item_query = states
         states = states if category_states is None else category_states

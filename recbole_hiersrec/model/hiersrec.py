@@ -99,6 +99,9 @@ class HierSRec(SequentialRecommender):
             item_vectors: what :meth:`item_vectors` gave, if it is at hand: its first D columns are the vectors of
                 the session's items, which then need not be computed again.
 
+        Returns:
+            Vectors [B, A], histories [B, L], the items scored apart, and the category logits [B, C_m] of each level.
+
         Raises:
             InputError: an item id or a length is out of range.
         """

@@ -6,6 +6,7 @@ Axes: B sessions, L length, D width, A augmented width, N items (ids 1..N, 0 is 
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,17 @@ class HierSRecNetwork(nn.Module):
     maximum-inner-product index serves it exactly. With ``repeat_term`` the items that the session already holds
     get r(h) on top, which learns whether this kind of session repeats items; with ``memory`` those that followed
     its last items in training get theirs. Both are few items, so they are scored apart.
+
+    Args:
+        items: vectors of the N items.
+        encoder: of sessions, for the item task.
+        heads: of M levels; 0 leaves the category task out.
+        initializer_range: standard deviation of all embeddings at the start.
+        category_encoder: of sessions, for the category task; None: it has the states of the item task.
+        repeat_term: whether the session's own items get r(h).
+        memory: of what followed the items in training; None: no bonus for that.
+        category_score: "joint": the levels' terms are in the score; "detached": the item task does not train them;
+            "none": they are not in it.
     """
 
     def __init__(
@@ -142,23 +154,22 @@ class HierSRecNetwork(nn.Module):
         Raises:
             InputError: a shape or a number that the network does not know.
         """
-        tables = [
+        tables: list[tuple[str, Tensor, Any]] = [
             ("categories", categories, [table.num_embeddings for table in self.items.category]),
             ("metadata", metadata, [table.num_embeddings for table in self.items.fields]),
         ]
         for what, given, sizes in tables:
-            if given.shape != (len(categories), len(sizes)):
-                allowed = (len(categories), len(sizes))
-                raise InputError(f"{what}: received shape {tuple(given.shape)}, allowed: {allowed}")
+            wanted = (len(categories), len(sizes))
+            if given.shape != wanted:
+                raise InputError(f"{what}: received shape {tuple(given.shape)}, allowed: {wanted}")
             for column, size in enumerate(sizes):
                 _check_range(f"{what}, column {column}", given[:, column], size)
-        if self.items.title is not None:
+        title: Any = self.items.title
+        if title is not None:
             if title_tokens.dim() != 2 or len(title_tokens) != len(categories):
-                allowed = f"({len(categories)}, T)"
-                raise InputError(
-                    f"title_tokens: received shape {tuple(title_tokens.shape)}, allowed: {allowed}"
-                )
-            _check_range("title_tokens", title_tokens, self.items.title.num_embeddings)
+                received = f"received shape {tuple(title_tokens.shape)}"
+                raise InputError(f"title_tokens: {received}, allowed: ({len(categories)}, T)")
+            _check_range("title_tokens", title_tokens, title.num_embeddings)
         vectors = sum(self.items.described(categories, title_tokens, metadata).values())
         if not isinstance(vectors, Tensor):
             raise InputError("this network knows items by their ids alone; it has no vector for a new one")

@@ -14,8 +14,13 @@ from recbole_hiersrec.report.frame import Record
 DEFINITIONS = """\
 - rank: 1 + greater + (equal - 1) / 2, from how many ranked items score above the target, and how many, itself
   among them, score the same: ties share their mean rank.
-- scored and scanned fraction: scored = items scored / items; scanned = (centroids compared + items scored) / items.
-- rules: cells: lists of the finest categories, cut by k-means; k-means: lists by the item vectors alone."""
+- scored and scanned fraction: scored = items scored / items;
+  scanned = (vectors compared to find them + items scored) / items. The exact search finds the best of all items; of an
+  item it looks at in part, that part counts.
+- rules: cells: lists of the finest categories, cut by k-means; k-means: lists by the item vectors alone; mixed: half
+  from co-visitation, half from lists; hnsw: a graph of the item vectors; leaf-categories: whole finest categories by
+  predicted probability; last-category: that of the last item; co-visitation: what came soon after the last items;
+  popularity: what occurs most often. Items that are scored apart come first under every rule."""
 
 
 LEARNED_FROM = "learned from the training part's co-occurrence"

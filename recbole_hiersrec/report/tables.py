@@ -210,6 +210,10 @@ def candidates(lines: Sequence[Entry]) -> Table:
             most = f"{item_budget(f, n_items)} of {n_items}"
             shown_as = [number(values, 4), percent(shares), most, percent(scored), percent(scanned)]
             rows.append([line.label, rule, f"{f:g}", *shown_as])
+        exact = line.values(partial(accuracy_value, metric="ScannedFraction", k=None))
+        if exact:
+            values = line.values(headline_value)
+            rows.append([line.label, "exact search", "", number(values, 4), "100 %", "", "", percent(exact)])
     headers = [
         "model",
         "rule",

@@ -77,7 +77,11 @@ def build_rule(name: str, context: RuleContext) -> CandidateRule:
 
 
 def item_lists(name: str, context: RuleContext) -> Lists:
-    """The lists of ``cells`` or ``k-means``."""
+    """The lists of ``cells`` or ``k-means``.
+
+    Raises:
+        InputError: the context has no item vectors, or no categories where the rule needs them.
+    """
     finest = _categories(context)[:, -1] if name == "cells" else None
     cap = context.list_size or cell_cap(context.n_items)
     return build_lists(_vectors(context), finest, cap, context.seed)
