@@ -25,6 +25,7 @@ register()
 from recbole_hiersrec.benchmark.candidates import build_retrieval, part_widths  # noqa: E402
 from recbole_hiersrec.benchmark.job import run  # noqa: E402
 from recbole_hiersrec.benchmark.prepare import prepare  # noqa: E402
+from recbole_hiersrec.evaluation import ranks as ranks_module  # noqa: E402
 from recbole_hiersrec.names import load_model_class  # noqa: E402
 from recbole_hiersrec.retrieval.needs import RULES  # noqa: E402
 from recbole_hiersrec.scoring import (  # noqa: E402
@@ -237,6 +238,25 @@ def test_the_protocol_reaches_the_data(
     assert masked["accuracy"] != finished[1]["accuracy"]
     shorter = run(job(shop, protocol={"max_length": 2}), tmp_path / "shorter")
     assert shorter["data"]["longest_history"] == 2
+
+
+def test_eval_batch_size_is_how_many_cases_are_ranked_at_once(
+    shop: Path, tmp_path: Path, finished: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranked, rows = ranks_module.target_ranks, []
+
+    def watched(scores: Any, *given: Any, **named: Any) -> Any:
+        rows.append(len(scores))
+        return ranked(scores, *given, **named)
+
+    monkeypatch.setattr(ranks_module, "target_ranks", watched)
+    plain = job(shop)
+    record = run(replace(plain, settings={**plain.settings, "eval_batch_size": 5}), tmp_path)
+    assert rows == [5, 5, 2] * 4  # two validations, and the test cases with both kinds of history
+    assert record["accuracy"] == finished[1]["accuracy"]
+    assert [row["valid"] for row in record["training"]["curve"]] == [
+        row["valid"] for row in finished[1]["training"]["curve"]
+    ]
 
 
 @pytest.mark.parametrize(("cases", "n_cases"), [("every-prefix", 10), ("last-item", 2)])

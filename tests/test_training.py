@@ -23,7 +23,12 @@ from recbole.data import create_dataset, data_preparation  # noqa: E402
 from recbole.utils import get_model, init_seed  # noqa: E402
 
 from recbole_hiersrec import checkpoint  # noqa: E402
-from recbole_hiersrec.training import HierSRecTrainer, load_data_and_model, precision_of  # noqa: E402
+from recbole_hiersrec.training import (  # noqa: E402
+    HierSRecTrainer,
+    load_data_and_model,
+    precision_of,
+    ranked_at_once,
+)
 
 FIELDS = {"category_fields": ["department", "class"], "title_field": "title"}
 
@@ -156,6 +161,12 @@ def test_lower_can_be_better(shop: Path, tmp_path: Path) -> None:
     made.valid_metric_bigger = False
     scripted(made, [0.2, 0.1, 0.3]).fit(train, valid, saved=False)
     assert (made.report.best_epoch, made.report.best_valid) == (2, 0.1)
+
+
+def test_cases_ranked_at_once_are_few_unless_the_user_says_so(shop: Path, tmp_path: Path) -> None:
+    assert trainer(shop, tmp_path)[0].config["eval_batch_size"] == 4096  # RecBole's default
+    for given, rows in (({}, 256), ({"eval_batch_size": None}, 256), ({"eval_batch_size": 5000}, 5000)):
+        assert ranked_at_once(trainer(shop, tmp_path, **given)[0].config) == rows
 
 
 def test_validation_equals_recboles_evaluation(shop: Path, tmp_path: Path) -> None:
