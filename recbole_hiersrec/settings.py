@@ -141,7 +141,10 @@ class TrainingSettings(Settings):
     train_batch_size: PositiveInt | None = Field(
         None, description="Rows; with AllPositions and HierSRec a row has up to max_length targets."
     )
-    eval_batch_size: PositiveInt | None = None
+    eval_batch_size: PositiveInt | None = Field(
+        None,
+        description="Cases ranked at once, 256 where it is not given; changes speed and memory, no rank.",
+    )
     eval_step: PositiveInt | None = Field(None, description="Epochs between validations.")
     learner: Literal["adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"] | None = None
     valid_metric: Annotated[str, Field(pattern=VALID_METRIC)] | None = None

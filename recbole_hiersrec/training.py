@@ -21,7 +21,7 @@ from recbole_hiersrec.averaging import WeightAverage
 from recbole_hiersrec.data.batches import LengthBuckets
 from recbole_hiersrec.errors import CheckpointError, InputError
 from recbole_hiersrec.evaluation.metrics import METRICS
-from recbole_hiersrec.evaluation.ranks import rank_cases
+from recbole_hiersrec.evaluation.ranks import BATCH_ROWS, rank_cases
 from recbole_hiersrec.optim import TablesAdam, tables_of
 from recbole_hiersrec.scoring import cases_of, scorer_of, tokens_of
 from recbole_hiersrec.settings import training_settings
@@ -250,7 +250,10 @@ class HierSRecTrainer(Trainer):
             return float(self._valid_epoch(valid_data)[0])
         part = valid_data._dataset
         ranks = rank_cases(
-            scorer_of(self.model, part), cases_of(part), history=self.config["history"] or "unmasked"
+            scorer_of(self.model, part),
+            cases_of(part),
+            history=self.config["history"] or "unmasked",
+            batch_size=ranked_at_once(self.config),
         )
         return float(METRICS[known[name.lower()]](ranks.all, int(k)).mean())
 
@@ -319,6 +322,11 @@ def precision_of(name: str, device: torch.device) -> torch.dtype:
         )
         return torch.bfloat16 if able else torch.float32
     return torch.bfloat16 if name == "bfloat16" else torch.float32
+
+
+def ranked_at_once(config: Any) -> int:
+    """``eval_batch_size`` where the user set it; RecBole's default of 4096 is 16 GB of scores for a million items."""
+    return config.external_config_dict.get("eval_batch_size") or BATCH_ROWS
 
 
 def way_of(model: Any) -> str:

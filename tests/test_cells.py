@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import faiss
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naive import lifted
 
 from recbole_hiersrec.errors import InputError
-from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.queries import Apart, Queries, distinct
 from recbole_hiersrec.retrieval import greedy as greedy_module
 from recbole_hiersrec.retrieval.base import CandidateRule
 from recbole_hiersrec.retrieval.cells import Cells
@@ -34,16 +37,19 @@ def asked(vectors):
     return Queries(vectors, torch.zeros(len(vectors), 1, dtype=torch.long))
 
 
-def naive_select(scores, sizes, budget):
-    """List by list, as the rule is stated."""
+def naive_select(scores, lists, budget, own=()):
+    """List by list, as the rule is stated; items of ``own`` cost nothing."""
     chosen, left = [], budget
     for number in np.argsort(-scores, kind="stable"):
-        if left < min(sizes):
-            break
-        if sizes[number] <= left:
+        cost = len(set(lists[number]) - set(own))
+        if cost <= left:
             chosen.append(int(number))
-            left -= sizes[number]
+            left -= cost
     return chosen
+
+
+def contents(cells):
+    return [part.tolist() for part in np.split(cells.lists.members, cells.lists.offsets[1:-1])]
 
 
 def rows(selected):
@@ -90,10 +96,11 @@ def test_no_queries():
     share=st.floats(0, 1.1),
     tied=st.booleans(),
     window=st.sampled_from([1, 3, 128]),
+    n_apart=st.integers(0, 12),
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=200, deadline=None)
-def test_choice_equals_a_naive_greedy_loop(sizes, n_queries, share, tied, window, seed):
+def test_choice_equals_a_naive_greedy_loop(sizes, n_queries, share, tied, window, n_apart, seed):
     rng = np.random.default_rng(seed)
     if tied:
         centroids, queries = rng.integers(-1, 2, (len(sizes), 2)), rng.integers(-1, 2, (n_queries, 2))
@@ -103,18 +110,21 @@ def test_choice_equals_a_naive_greedy_loop(sizes, n_queries, share, tied, window
     budget = max(1, int(share * sum(sizes)))
     queries = torch.tensor(queries, dtype=torch.float32)
     scores = (queries @ torch.from_numpy(cells.lists.centroids).T).numpy()
+    ids = distinct(torch.from_numpy(rng.integers(0, sum(sizes) + 1, (n_queries, n_apart))))
+    bonus = torch.from_numpy(rng.choice([-1.0, 0.0, 0.5, 0.5, 2.0], ids.shape).astype(np.float32))
+    wanted = replace(asked(queries), apart=Apart(ids, bonus))
     keep, greedy_module._WINDOW = greedy_module._WINDOW, window
     try:
-        selected = cells.select(asked(queries), budget)
+        selected = cells.select(wanted, budget)
     finally:
         greedy_module._WINDOW = keep
-    assert rows(selected) == [naive_select(row, sizes, budget) for row in scores]
-
-    found = cells.candidates(asked(queries), budget)
-    members = np.split(cells.lists.members, cells.lists.offsets[1:-1])
-    for chosen, ids in zip(rows(selected), found.ids.tolist(), strict=True):
-        expected = [item for number in chosen for item in members[number].tolist()]
-        assert ids == expected + [0] * (len(ids) - len(expected))
+    lists, found = contents(cells), cells.candidates(wanted, budget)
+    for row, (chosen, ids) in enumerate(zip(rows(selected), found.ids.tolist(), strict=True)):
+        own = lifted(wanted, row, budget)
+        assert [item for item in selected.own[row].tolist() if item] == own
+        assert chosen == naive_select(scores[row], lists, budget - len(own), own)
+        expected = own + [item for number in chosen for item in lists[number] if item not in own]
+        assert [item for item in ids if item] == expected
         assert len(expected) == len(set(expected)) <= budget
     assert found.ids.dtype == found.compared.dtype == torch.long
     assert found.compared.tolist() == [len(sizes)] * n_queries
@@ -127,7 +137,8 @@ def test_many_uneven_lists(budget):
     cells = cells_of(sizes, rng.standard_normal((900, 8)))
     queries = torch.from_numpy(rng.standard_normal((20, 8)).astype(np.float32))
     scores = (queries @ torch.from_numpy(cells.lists.centroids).T).numpy()
-    assert rows(cells.select(asked(queries), budget)) == [naive_select(row, sizes, budget) for row in scores]
+    chosen = rows(cells.select(asked(queries), budget))
+    assert chosen == [naive_select(row, contents(cells), budget) for row in scores]
 
 
 @given(

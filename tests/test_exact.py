@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recbole_hiersrec.errors import InputError
@@ -15,7 +17,10 @@ from recbole_hiersrec.retrieval import exact as exact_search
 from recbole_hiersrec.retrieval.exact import ExactSearch
 from recbole_hiersrec.retrieval.lists import build_lists
 
-KINDS = ("normal", "ties", "equal", "zero", "huge norms", "one outlier", "clusters")
+ROUNDING = 7 * 2.0**-24
+"""Of |q| |a| + |bonus|: the most by which six products, their sum and a bonus are off in float32, in any order."""
+
+KINDS = ("normal", "ties", "equal", "zero", "huge norms", "one outlier", "outlier in a plane", "clusters")
 
 
 def apart(history, scale, rng):
@@ -38,9 +43,26 @@ def vectors_of(kind, n_items, rng):
             plain *= 10.0 ** rng.integers(-6, 7, (n_items + 1, 1))
         case "one outlier":
             plain[-1] *= 1e4
+        case (
+            "outlier in a plane"
+        ):  # two rotated coordinates tell the score: what is screened is screened to a hair
+            plain[:, 2:] = 0
+            plain[-1] *= 1e4
         case "clusters":
             plain = 5 * plain[rng.integers(0, min(4, n_items + 1), n_items + 1)] + 0.01 * plain
     return torch.from_numpy(plain.astype(np.float32))
+
+
+def true_scores(queries, vectors):
+    """Scores of all items in float64, [B, N], and by how much each may be off in float32."""
+    exact, items = queries.vectors.numpy().astype(float), vectors.numpy()[1:].astype(float)
+    bonus = np.zeros((len(exact), len(vectors)))
+    if queries.apart is not None:
+        np.add.at(
+            bonus, (np.arange(len(exact))[:, None], queries.apart.ids.numpy()), queries.apart.bonus.numpy()
+        )
+    sizes = np.linalg.norm(exact, axis=1)[:, None] * np.linalg.norm(items, axis=1) + np.abs(bonus[:, 1:])
+    return exact @ items.T + bonus[:, 1:], ROUNDING * sizes + 1e-30
 
 
 @given(
@@ -53,6 +75,7 @@ def vectors_of(kind, n_items, rng):
     stage=st.sampled_from([1, 8]),
     seed=st.integers(0, 10_000),
 )
+@example("outlier in a plane", 90, 3, 0.05, None, None, 1, 2)  # small items near the border, a large slack
 @settings(max_examples=250, deadline=None)
 def test_it_is_the_top_k_of_all_items(kind, n_items, cap, k_share, repeat, blocks, stage, seed):
     rng = np.random.default_rng(seed)
@@ -70,18 +93,22 @@ def test_it_is_the_top_k_of_all_items(kind, n_items, cap, k_share, repeat, block
         )  # 1: members are screened twice before they are scored; 8: never
         exact = ExactSearch(build_lists(vectors, None, cap, seed=0), vectors, blocks)
     ids, scores, scanned = exact.search(queries, k)
-    every = score(queries, vectors)[:, 1:]
-    expected = every.topk(k, dim=1).values.numpy()
-    scale = (
-        1e-5 * (queries.vectors.norm(dim=1) * vectors[1:].norm(dim=1).max() + abs(repeat or 0) * 5).numpy()
-    )
     assert ids.shape == scores.shape == (4, k)
     assert ids.min() >= 1
     assert ids.max() <= n_items
     assert all(len(set(row)) == k for row in ids.tolist())
-    assert (np.abs(scores - expected) <= scale[:, None] + 1e-30).all()
-    own = np.take_along_axis(every.numpy(), ids - 1, axis=1)  # the items are those of the scores
-    assert (np.abs(own - expected) <= scale[:, None] + 1e-30).all()
+    true, error = true_scores(queries, vectors)
+    every = score(queries, vectors)[:, 1:].numpy()
+    for row, places in enumerate(ids - 1):
+        assert (np.abs(scores[row] - true[row, places]) <= error[row, places]).all()
+        assert (np.abs(scores[row] - every[row, places]) <= 2 * error[row, places]).all()
+        # No item that comes later, or not at all, is better by more than both may be off. Places are not compared
+        # one with another: one large vector of a small score, off by much, moves all the items between by a place.
+        missing = np.ones(n_items, dtype=bool)
+        for place in places:
+            over = true[row] - true[row, place] - error[row] - error[row, place]
+            assert over[missing].max() <= 0
+            missing[place] = False
     assert (scanned >= len(exact.lists)).all()
     # at worst, nothing is dropped after half of the coordinates
     assert (scanned <= len(exact.lists) + 1.5 * n_items + 5 + 6).all()
@@ -175,6 +202,28 @@ def test_batch_equals_single():
         alone = exact.search(one, 7)
         np.testing.assert_array_equal(alone[0][0], together[0][row])
         assert alone[2][0] == together[2][row]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_queries_that_are_not_finite_are_refused(value):
+    vectors = torch.randn(11, 4)
+    exact = ExactSearch(build_lists(vectors, None, 3, seed=0), vectors)
+    history = torch.tensor([[1, 0], [2, 3], [4, 4]])
+    sound = Queries(torch.randn(3, 4), history, apart(history, 1.0, np.random.default_rng(0)))
+    sound.apart.bonus[:, 1][torch.tensor([0, 2])] = (
+        value  # of PAD, and of what stands there already: never read
+    )
+    assert np.isfinite(exact.search(sound, 10)[1]).all()
+    vectors, bonus = sound.vectors.clone(), sound.apart.bonus.clone()
+    vectors[1, 3] = bonus[1, 0] = value
+    with pytest.raises(
+        InputError, match=r"^queries: received one that is not finite, in row 1, allowed: finite"
+    ):
+        exact.search(replace(sound, vectors=vectors), 10)
+    with pytest.raises(
+        InputError, match=r"^queries: received a bonus that is not finite, in row 1, allowed: f"
+    ):
+        exact.search(replace(sound, apart=Apart(sound.apart.ids, bonus)), 10)
 
 
 def test_bad_input_is_named():

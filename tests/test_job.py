@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from atomic_files import write_manifest, write_shop, write_split
 
 from recbole_hiersrec import register
@@ -18,22 +19,26 @@ from recbole_hiersrec.benchmark.suite import Job, expand
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.metrics import METRICS
 from recbole_hiersrec.reading import parse
-from recbole_hiersrec.settings import SuiteSettings
+from recbole_hiersrec.settings import CandidateSettings, SuiteSettings
 
 register()
 
+from recbole_hiersrec.benchmark import candidates as candidates_module  # noqa: E402
 from recbole_hiersrec.benchmark.candidates import build_retrieval, part_widths  # noqa: E402
 from recbole_hiersrec.benchmark.job import run  # noqa: E402
 from recbole_hiersrec.benchmark.prepare import prepare  # noqa: E402
+from recbole_hiersrec.evaluation import ranks as ranks_module  # noqa: E402
+from recbole_hiersrec.evaluation.speed import using_threads  # noqa: E402
 from recbole_hiersrec.names import load_model_class  # noqa: E402
 from recbole_hiersrec.retrieval.needs import RULES  # noqa: E402
+from recbole_hiersrec.retrieval.rules import RuleContext  # noqa: E402
 from recbole_hiersrec.scoring import (  # noqa: E402
     item_category_of,
     scorer_of,
     training_counts,
     training_rows,
 )
-from recbole_hiersrec.training import load_data_and_model  # noqa: E402
+from recbole_hiersrec.training import HierSRecTrainer, load_data_and_model  # noqa: E402
 
 TINY = {
     "hidden_size": 8,
@@ -168,6 +173,29 @@ def test_lists_of_the_rule_cells_hold_one_category(shop: Path) -> None:
         assert all(len(set(finest[part])) == 1 for part in parts) == one_category
 
 
+def test_the_settings_of_candidates_reach_the_rules(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is unlike its default, and each of the table is one of the rules' or of what is done with them."""
+    wanted = {"mixed_share": 0.25, "super_lists": 2, "compared_fraction": 0.5, "list_size": 3}
+    others = {"rules", "item_fractions", "exact"}
+    assert wanted.keys() | others == CandidateSettings.model_fields.keys()
+    described = job(
+        shop, candidates={"rules": ["mixed"], "item_fractions": [0.5], "exact": True, **wanted}, seeds=[3]
+    )
+    received: list[RuleContext] = []
+    for name in ("build_rule", "exact_lists"):
+        own = getattr(candidates_module, name)
+        monkeypatch.setattr(
+            candidates_module, name, lambda *given, own=own: (received.append(given[-1]), own(*given))[1]
+        )
+    data = prepare(described, load_model_class("HierSRec"), Path("unused"))
+    model = load_model_class("HierSRec")(data.config, data.train._dataset)
+    build_retrieval(described, scorer_of(model, data.test._dataset), data.train._dataset)
+    assert len(received) == 2
+    for context in received:
+        assert {name: getattr(context, name) for name in wanted} == wanted
+        assert (context.seed, context.n_items) == (3, 10)
+
+
 def test_stages_are_timed_for_all_items_and_candidates(finished: tuple[Path, dict[str, Any]]) -> None:
     stages: dict[str, set[str]] = {}
     for row in finished[1]["timing"]:
@@ -237,6 +265,62 @@ def test_the_protocol_reaches_the_data(
     assert masked["accuracy"] != finished[1]["accuracy"]
     shorter = run(job(shop, protocol={"max_length": 2}), tmp_path / "shorter")
     assert shorter["data"]["longest_history"] == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "value"),
+    [
+        ({"limits": {"epochs": 3}}, "epochs", 3),
+        ({"limits": {"patience": 4}}, "stopping_step", 4),
+        ({"limits": {"steps": 7}}, "max_steps", 7),
+        ({"limits": {"seconds": 9}}, "max_seconds", 9),
+        ({"protocol": {"exact_time_order": False}}, "exact_time_order", False),
+        ({"protocol": {"exact_time_order": True}}, "exact_time_order", True),
+        ({"protocol": {"max_length": 3}}, "MAX_ITEM_LIST_LENGTH", 3),
+        ({"protocol": {"history": "masked"}}, "history", "masked"),
+    ],
+)
+def test_what_a_suite_says_reaches_the_configuration(
+    shop: Path, changes: dict[str, Any], key: str, value: object
+) -> None:
+    described = job(shop, **changes)
+    assert prepare(described, load_model_class(described.model), Path("unused")).config[key] == value
+
+
+def test_eval_batch_size_is_how_many_cases_are_ranked_at_once(
+    shop: Path, tmp_path: Path, finished: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranked, rows = ranks_module.target_ranks, []
+
+    def watched(scores: Any, *given: Any, **named: Any) -> Any:
+        rows.append(len(scores))
+        return ranked(scores, *given, **named)
+
+    monkeypatch.setattr(ranks_module, "target_ranks", watched)
+    plain = job(shop)
+    record = run(replace(plain, settings={**plain.settings, "eval_batch_size": 5}), tmp_path)
+    assert rows == [5, 5, 2] * 4  # two validations, and the test cases with both kinds of history
+    assert record["accuracy"] == finished[1]["accuracy"]
+    assert [row["valid"] for row in record["training"]["curve"]] == [
+        row["valid"] for row in finished[1]["training"]["curve"]
+    ]
+
+
+def test_a_job_runs_on_the_suites_threads(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[int] = []
+    fit = HierSRecTrainer.fit
+
+    def watched(self: HierSRecTrainer, *given: Any, **named: Any) -> Any:
+        fitted.append(torch.get_num_threads())
+        return fit(self, *given, **named)
+
+    monkeypatch.setattr(HierSRecTrainer, "fit", watched)
+    with using_threads(1):  # restores what was set
+        record = run(job(shop, threads=2), tmp_path)
+    assert fitted == [2]
+    assert {row["threads"] for row in record["timing"]} == {2}
 
 
 @pytest.mark.parametrize(("cases", "n_cases"), [("every-prefix", 10), ("last-item", 2)])

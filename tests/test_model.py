@@ -409,12 +409,15 @@ def test_every_setting_changes_something(shop: Path, plain: tuple[float, bytes],
     assert outcome(shop, **{key: CHANGES[key]}) != plain
 
 
-def test_title_vocab_size_changes_the_tokens() -> None:
+def test_title_vocab_size_changes_something(tmp_path: Path) -> None:
     """Apart, since the shop's titles have fewer than the smallest vocabulary's 50 tokens."""
-    from recbole_hiersrec.data.catalogue import encode_titles
-
-    titles = [f"{a}{b}{c} {c}{a}" for a in "abcdefgh" for b in "ijklmn" for c in "opqr"]
-    assert encode_titles(titles, 50, 16).max() < encode_titles(titles, 200, 16).max()
+    path = write_shop(tmp_path) / "shop" / "shop.item"
+    text = path.read_text(encoding="utf-8")
+    for item in range(10):
+        words = " ".join(f"{'abcdefghij'[item]}{a}{b}" for a in "klmnop" for b in "qr")
+        text = text.replace(f"thing number {item}", words)
+    path.write_text(text, encoding="utf-8")
+    assert outcome(tmp_path, title_vocab_size=50) != outcome(tmp_path, title_vocab_size=100)
 
 
 @pytest.mark.parametrize("key", SAMPLED_CHANGES)

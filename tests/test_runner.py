@@ -29,10 +29,10 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tupl
     monkeypatch.setenv("FAKE_PLAN", str(tmp_path / "plan.json"))
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "starts"))
 
-    def run(**plan: str) -> tuple[Outcome, list[str]]:
+    def run(threads: int = 1, **plan: str) -> tuple[Outcome, list[str]]:
         (tmp_path / "plan.json").write_text(json.dumps(plan))
         said: list[str] = []
-        suite = make_suite(tmp_path)
+        suite = make_suite(tmp_path, threads=threads)
         return run_suite(suite, tmp_path / "runs", command=FAKE_COMMAND, echo=said.append), said
 
     return run
@@ -104,9 +104,11 @@ def test_exit_descriptions() -> None:
     assert describe_exit(-15) == "killed by SIGTERM"
 
 
-def test_environment_of_a_job(bench: Callable[..., tuple[Outcome, list[str]]]) -> None:
-    outcome, _ = bench(HierSRec="fail")
-    assert outcome.store.log(outcome.failed[0][0].key).read_text().startswith("threads 1 hash seed 0\n")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_environment_of_a_job(bench: Callable[..., tuple[Outcome, list[str]]], threads: int) -> None:
+    outcome, _ = bench(threads, HierSRec="fail")
+    log = outcome.store.log(outcome.failed[0][0].key).read_text()
+    assert log.startswith(f"threads {threads} hash seed 0\n")
 
 
 def test_clock_is_said(bench: Callable[..., tuple[Outcome, list[str]]]) -> None:

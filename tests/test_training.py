@@ -23,7 +23,12 @@ from recbole.data import create_dataset, data_preparation  # noqa: E402
 from recbole.utils import get_model, init_seed  # noqa: E402
 
 from recbole_hiersrec import checkpoint  # noqa: E402
-from recbole_hiersrec.training import HierSRecTrainer, load_data_and_model, precision_of  # noqa: E402
+from recbole_hiersrec.training import (  # noqa: E402
+    HierSRecTrainer,
+    load_data_and_model,
+    precision_of,
+    ranked_at_once,
+)
 
 FIELDS = {"category_fields": ["department", "class"], "title_field": "title"}
 
@@ -156,6 +161,42 @@ def test_lower_can_be_better(shop: Path, tmp_path: Path) -> None:
     made.valid_metric_bigger = False
     scripted(made, [0.2, 0.1, 0.3]).fit(train, valid, saved=False)
     assert (made.report.best_epoch, made.report.best_valid) == (2, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("eval_step", "epochs", "validated"),
+    [(1, 4, [1, 2, 3, 4]), (2, 4, [2, 4]), (2, 5, [2, 4, 5]), (9, 3, [3])],
+)
+def test_validations_are_so_many_epochs_apart_and_after_the_last(
+    shop: Path, tmp_path: Path, eval_step: int, epochs: int, validated: list[int]
+) -> None:
+    made, train, valid = trainer(shop, tmp_path, eval_step=eval_step, epochs=epochs)
+    scripted(made, [0.1] * epochs).fit(train, valid, saved=False)
+    assert [point["epoch"] for point in made.report.curve] == validated
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_the_average_of_the_weights_is_validated_and_kept(shop: Path, tmp_path: Path, decay: float) -> None:
+    made, train, valid = trainer(shop, tmp_path, epochs=2, weight_average=decay)
+    seen: dict[str, list[torch.Tensor]] = {"stepped": [], "validated": []}
+
+    def note(when: str) -> float:
+        seen[when].append(made.model.network.item_bias.weight.detach().clone())
+        return len(seen["validated"])  # each validation is better than the one before
+
+    made.validate = lambda _: note("validated")  # type: ignore[method-assign]
+    epoch = made._train_epoch
+    made._train_epoch = lambda *given: (epoch(*given), note("stepped"))[0]  # type: ignore[method-assign]
+    made.fit(train, valid, saved=False)
+    same = [torch.equal(*pair) for pair in zip(seen["stepped"], seen["validated"], strict=True)]
+    assert same == [decay == 0] * 2
+    assert torch.equal(made.model.network.item_bias.weight, seen["validated"][-1])
+
+
+def test_cases_ranked_at_once_are_few_unless_the_user_says_so(shop: Path, tmp_path: Path) -> None:
+    assert trainer(shop, tmp_path)[0].config["eval_batch_size"] == 4096  # RecBole's default
+    for given, rows in (({}, 256), ({"eval_batch_size": None}, 256), ({"eval_batch_size": 5000}, 5000)):
+        assert ranked_at_once(trainer(shop, tmp_path, **given)[0].config) == rows
 
 
 def test_validation_equals_recboles_evaluation(shop: Path, tmp_path: Path) -> None:

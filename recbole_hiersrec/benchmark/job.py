@@ -34,7 +34,7 @@ from recbole_hiersrec.reading import parse
 from recbole_hiersrec.retrieval.budget import item_budget
 from recbole_hiersrec.scoring import cases_of, scorer_of
 from recbole_hiersrec.settings import SpeedSettings
-from recbole_hiersrec.training import HierSRecTrainer, save_model, way_of
+from recbole_hiersrec.training import HierSRecTrainer, ranked_at_once, save_model, way_of
 
 
 def run(job: Job, folder: Path) -> dict[str, Any]:
@@ -69,9 +69,10 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     scorer, cases = scorer_of(model, part), cases_of(part)
     retrieval = build_retrieval(job, scorer, data.train._dataset)
     history = protocol_of(job).history
-    ranks = rank_cases(scorer, cases, history=history, rules=retrieval.rules)
+    rows = ranked_at_once(data.config)
+    ranks = rank_cases(scorer, cases, history=history, rules=retrieval.rules, batch_size=rows)
     other: Literal["masked", "unmasked"] = "masked" if history == "unmasked" else "unmasked"
-    ranks_other = rank_cases(scorer, cases, history=other)
+    ranks_other = rank_cases(scorer, cases, history=other, batch_size=rows)
     category_hits = _category_hits(model, scorer, data)
     sessions = part.inter_feat[part.uid_field].numpy()
     arrays = {"target": cases.target.numpy(), "session": sessions, f"history {other}": ranks_other.all}

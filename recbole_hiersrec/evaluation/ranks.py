@@ -22,6 +22,9 @@ from recbole_hiersrec.queries import Queries
 from recbole_hiersrec.retrieval.base import CandidateRule
 from recbole_hiersrec.retrieval.budget import item_budget
 
+BATCH_ROWS = 256
+"""Cases scored at once where nothing else is said: a gigabyte of scores for a million items."""
+
 _COMPARED_AT_ONCE = 1 << 22  # elements; summing booleans makes an int64 copy of them, so do it piece by piece
 
 
@@ -76,7 +79,7 @@ def rank_cases(
     *,
     history: Literal["unmasked", "masked"],
     rules: Mapping[str, tuple[CandidateRule, float]] | None = None,
-    batch_size: int = 256,
+    batch_size: int = BATCH_ROWS,
 ) -> RankTable:
     """Rank the target of every case, among all items and among the candidates of every rule.
 

@@ -94,13 +94,15 @@ class ExactSearch:
             item of which some coordinates were compared as the share of these, and the rotation of the query.
 
         Raises:
-            InputError: if k is not in 1..N.
+            InputError: if k is not in 1..N, or a query or a bonus is not finite.
         """
         n_items = len(self.vectors) - 1
         if not 1 <= k <= n_items:
             raise InputError(f"k: received {k}, allowed: 1 to {n_items}")
         vectors = np.ascontiguousarray(queries.vectors.detach().cpu().numpy(), dtype=np.float32)
-        own, _ = apart_of(queries)
+        own, bonus = apart_of(queries)
+        _require_finite(vectors, "one")
+        _require_finite(np.where(own > 0, bonus, 0), "a bonus")
         bounds = self.bounds(vectors)
         slack = _SLACK * np.linalg.norm(vectors, axis=1) * float(self._norm.max())
         order = descending((bounds + slack[:, None]).astype(np.float32))
@@ -178,6 +180,15 @@ class _Best:
         scores = np.concatenate([self.scores, scores[new].astype(np.float32)])
         order = np.argsort(-scores, kind="stable")[: len(self.ids)]
         self.ids, self.scores = ids[order], scores[order]
+
+
+def _require_finite(values: np.ndarray, what: str) -> None:
+    """Raise where a row of [B, n] is not finite: nothing would be found for it."""
+    bad = ~np.isfinite(values).all(axis=1)
+    if bad.any():
+        raise InputError(
+            f"queries: received {what} that is not finite, in row {int(bad.argmax())}, allowed: finite numbers"
+        )
 
 
 def _largest(values: np.ndarray, lists: Lists) -> np.ndarray:
