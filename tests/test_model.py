@@ -437,6 +437,16 @@ def test_sessions_at_the_borders_are_not_refused(shop: Path) -> None:
         assert torch.isfinite(model.eval().full_sort_predict(rows)).all()
 
 
+def test_what_a_model_loads_does_not_reach_the_data_set(shop: Path) -> None:
+    """The buffers are the model's own: a checkpoint that is loaded overwrites them in place."""
+    model, _ = build(shop, metadata_fields=["department"])
+    for buffer in model.buffers():
+        buffer.zero_()
+    assert model.catalogue.taxonomy.item_category.any()
+    assert model.catalogue.title_tokens.any()
+    assert model.catalogue.metadata.any()
+
+
 @pytest.mark.parametrize("width", [4, 9])
 def test_a_session_is_at_most_what_the_history_holds_and_the_model_reads(shop: Path, width: int) -> None:
     """Of 9 columns the model reads 5: a longer session has to be cut by the one who asks."""
