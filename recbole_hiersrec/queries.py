@@ -6,6 +6,7 @@ Axes: B sessions, L history length, A augmented width, C_m categories of level m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,16 +57,65 @@ def check_sessions(history: Tensor, length: Tensor, n_items: int, max_length: in
         max_length: most items that the scorer reads.
 
     Raises:
-        InputError: an item id is not of 0..N, or a length not of 1..min(L, ``max_length``).
+        InputError: an item id is not of 0..N, or 0 before or another id after the session's end, or a length not of
+            1..min(L, ``max_length``).
     """
-    low, high, shortest, longest = torch.stack([*history.aminmax(), *length.aminmax()]).tolist()
-    if low < 0 or high > n_items:
-        raise InputError(f"session: received item id {low if low < 0 else high}, allowed 0..{n_items}")
     most = min(history.size(1), max_length)
+    if len(history) == 0:
+        return most
+    inside = torch.arange(history.size(1), device=history.device) < length.unsqueeze(1)
+    wrong = inside != history.bool()
+    # Read together, as reading each alone would wait for the device.
+    found = torch.stack([*history.aminmax(), *length.aminmax(), wrong.any().to(history.dtype)])
+    low, high, shortest, longest, gaps = found.tolist()
+    if low < 0 or high > n_items:
+        row, item = _first(history, (history < 0) | (history > n_items))
+        raise InputError(f"session in row {row} of the batch: received item id {item}, allowed 0..{n_items}")
     if shortest < 1 or longest > most:
-        received = shortest if shortest < 1 else longest
-        raise InputError(f"length of a session: received {received}, allowed 1..{most}")
-    return int(longest)
+        row, received = _first(length, (length < 1) | (length > most))
+        raise InputError(
+            f"length of the session in row {row} of the batch: received {received}, allowed 1..{most}"
+        )
+    if gaps:
+        row, item = _first(history, wrong)
+        where, allowed = ("after", "0") if item else ("before", f"1..{n_items}")
+        raise InputError(
+            f"session in row {row} of the batch: received item id {item} {where} the end of its {int(length[row])} "
+            f"items, allowed {allowed}"
+        )
+    return longest
+
+
+def checked_sessions(model: Any, interaction: Any) -> tuple[Tensor, Tensor, int]:
+    """History [B, L], length [B] and the longest of the sessions that a sequential model of RecBole was given.
+
+    Raises:
+        InputError: see :func:`check_sessions`.
+    """
+    history, length = interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN]
+    return history, length, check_sessions(history, length, model.n_items - 1, model.max_seq_length)
+
+
+def checked_items(model: Any, interaction: Any) -> Tensor:
+    """Each row's own item [B], which a sequential model of RecBole is asked to score.
+
+    Raises:
+        InputError: an item id is not of 1..N.
+    """
+    items = interaction[model.ITEM_ID]
+    wrong = (items < 1) | (items >= model.n_items)
+    if wrong.any():
+        row, item = _first(items, wrong)
+        raise InputError(
+            f"item in row {row} of the batch: received item id {item}, allowed 1..{model.n_items - 1}"
+        )
+    return items
+
+
+def _first(values: Tensor, wrong: Tensor) -> tuple[int, int]:
+    """Row and value of the first of ``values`` that is ``wrong``."""
+    place = wrong.nonzero()[0]
+    return int(place[0]), int(values[tuple(place)])
 
 
 def add_apart(scores: Tensor, queries: Queries) -> Tensor:

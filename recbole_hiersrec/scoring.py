@@ -14,7 +14,7 @@ from torch import Tensor
 from recbole_hiersrec.data.catalogue import read_catalogue
 from recbole_hiersrec.data.dataset import HierSRecDataset, covering_rows, history_field, item_counts_of
 from recbole_hiersrec.evaluation.scorer import Cases, Scorer, score
-from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.queries import Queries, checked_sessions
 from recbole_hiersrec.settings import hiersrec_settings
 
 _TRIED = 32
@@ -40,7 +40,12 @@ class ModelScorer:
 
     @torch.no_grad()
     def scores(self, batch: Any) -> Tensor:
-        """Scores of all items, [B, N + 1]; item by item for models that cannot rank all at once, as in RecBole."""
+        """Scores of all items, [B, N + 1]; item by item for models that cannot rank all at once, as in RecBole.
+
+        Raises:
+            InputError: an item id or a length is out of range.
+        """
+        checked_sessions(self.model, batch)
         try:
             return self.model.full_sort_predict(batch).view(-1, self.n_items + 1)
         except NotImplementedError:
@@ -88,9 +93,13 @@ class EmbeddingScorer(ModelScorer):
 
     @torch.no_grad()
     def queries(self, batch: Any) -> Queries:
-        """States at the end of the sessions."""
-        history = batch[self.model.ITEM_SEQ]
-        return Queries(self.model.forward(history, batch[self.model.ITEM_SEQ_LEN]), history)
+        """States at the end of the sessions.
+
+        Raises:
+            InputError: an item id or a length is out of range.
+        """
+        history, length, _ = checked_sessions(self.model, batch)
+        return Queries(self.model.forward(history, length), history)
 
     def item_vectors(self) -> Tensor:
         """Item embeddings [N + 1, D]."""

@@ -86,5 +86,7 @@ def test_pairs_of_every_distance_by_hand(script: Any) -> None:
 
 def test_sessions_are_checked(served: Any) -> None:
     wrong = replace(served, history=served.history + N_ITEMS)
-    with pytest.raises(InputError, match=f"session: received item id .*, allowed 0..{N_ITEMS}"):
+    with pytest.raises(
+        InputError, match=f"session in row 0 of the batch: received item id .*, allowed 0..{N_ITEMS}"
+    ):
         wrong.encode(wrong.batch(torch.arange(4)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from atomic_files import SMALL, write_shop
 from scorer_contract import ScorerContract
 
@@ -41,6 +43,7 @@ def training_part(model: str, *changes: tuple[str, Any]) -> tuple[Any, Any]:
             "train_neg_sample_args": None,
             "embedding_size": 8,
             "num_layers": 1,
+            "initializer_range": 0.3,
             **dict(changes),
         }
         config = Config(model=model, dataset="shop", config_dict=values)
@@ -61,14 +64,19 @@ class ModelContract(ScorerContract):
         config, train = training_part(self.model, *self.settings)
         init_seed(seed, True)
         model = get_model(self.model)(config, train)
-        for name, parameter in model.named_parameters():
-            if "bias" in name or "level_weight" in name or "repeat" in name:
-                torch.nn.init.normal_(parameter, std=0.1)  # so that no term of the score is 0
+        for parameter in model.parameters():
+            if parameter.unique().numel() == 1:  # what begins at one value: no term of the score shall be 0
+                parameter.data += 0.3 * torch.randn_like(parameter)
         return model
 
     def scorer(self, model: Any, cases: Cases) -> Scorer:
         rows = Interaction(
-            {"item_id_list": cases.history, "item_length": cases.length, "item_id": cases.target}
+            {
+                "user_id": torch.ones_like(cases.target),
+                "item_id_list": cases.history,
+                "item_length": cases.length,
+                "item_id": cases.target,
+            }
         )
         return scorer_of(model, SimpleNamespace(inter_feat=rows, item_num=11))
 
@@ -76,12 +84,30 @@ class ModelContract(ScorerContract):
         config, train = training_part(self.model, *self.settings)
         save_model(folder / "model", config, scorer.model, train, TrainingReport())  # type: ignore[attr-defined]
         other = self.build(seed=99)
+        for tensor in other.state_dict().values():
+            tensor.zero_()  # what was counted, too: it is equal on equal data
         other.load_state_dict(checkpoint.load(folder / "model").state)
         return self.scorer(other, cases)
 
 
 class TestHierSRec(ModelContract):
     model = "HierSRec"
+
+    def test_every_parameter_counts(self) -> None:
+        """Without this the contract would say nothing of a term that the random model happens to lack."""
+        cases, every = self.cases(), torch.arange(12)
+        model = self.build(seed=3)
+
+        def scores() -> torch.Tensor:
+            scorer = self.scorer(model, cases)
+            return scorer.scores(scorer.batch(every))[:, 1:]
+
+        before = scores()
+        for name, parameter in model.named_parameters():
+            held = parameter.data.clone()
+            parameter.data.zero_()
+            assert parameter.numel() == 0 or (scores() - before).abs().max() > 1e-4, name
+            parameter.data.copy_(held)
 
 
 class TestItemOnly(TestHierSRec):
@@ -128,6 +154,18 @@ class TestWithoutRepeatTerm(TestHierSRec):
     settings = (("repeat_term", False),)
 
 
+class TestWithoutFollowers(TestHierSRec):
+    settings = (("followers", 0),)
+
+
+class TestNothingScoredApart(TestHierSRec):
+    settings = (("followers", 0), ("repeat_term", False))
+
+
+class TestFollowerFields(TestHierSRec):
+    settings = (("metadata_fields", ("class",)), ("follower_fields", ("department", "class")))
+
+
 class TestSASRecAllPositions(ModelContract):
     model = "SASRecAllPositions"
 
@@ -138,6 +176,33 @@ class TestGRU4RecAllPositions(ModelContract):
 
 class TestSASRec(ModelContract):
     model = "SASRec"
+
+
+class TestGRU4Rec(ModelContract):
+    model = "GRU4Rec"
+
+
+class TestCORE(ModelContract):
+    model = "CORE"
+
+
+class TestDIN(ModelContract):
+    """It has no ``full_sort_predict``, so it is asked item by item; it takes histories of the full width alone."""
+
+    model = "DIN"
+
+    def scorer(self, model: Any, cases: Cases) -> Scorer:
+        padded = F.pad(cases.history, (0, self.width - cases.history.size(1)))
+        return super().scorer(model, replace(cases, history=padded))
+
+    def test_scores_are_those_of_predict(self) -> None:
+        scorer: Any = self.make(self.cases(), 3)
+        batch = scorer.batch(torch.arange(12))
+        scores = scorer.scores(batch)
+        for item in range(1, self.n_items + 1):
+            batch["item_id"][:] = item
+            with torch.no_grad():
+                torch.testing.assert_close(scores[:, item], scorer.model.predict(batch))
 
 
 class TestSequentialPop(ModelContract):

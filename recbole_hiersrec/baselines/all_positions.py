@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from recbole_hiersrec.data.dataset import item_counts_of
 from recbole_hiersrec.model.loss import item_loss, next_items, sampler_of, step_items
-from recbole_hiersrec.queries import Queries
+from recbole_hiersrec.queries import Queries, checked_items, checked_sessions
 from recbole_hiersrec.settings import hiersrec_settings
 
 
@@ -61,13 +61,27 @@ class EveryPosition:
         Args:
             interaction: sessions.
             item_vectors: taken for the sake of a common signature; the module looks its embeddings up anyway.
+
+        Raises:
+            InputError: an item id or a length is out of range.
         """
-        history = interaction[self.ITEM_SEQ]  # type: ignore[attr-defined]
-        return Queries(self.forward(history, interaction[self.ITEM_SEQ_LEN]), history)  # type: ignore[attr-defined]
+        history, length, _ = checked_sessions(self, interaction)
+        return Queries(self.forward(history, length), history)  # type: ignore[attr-defined]
 
     def item_vectors(self) -> Tensor:
         """Item embeddings [N + 1, D]."""
         return self.item_embedding.weight
+
+    def predict(self, interaction: Any) -> Tensor:
+        """RecBole's score of each row's own item [B], for sessions and items that are checked."""
+        checked_items(self, interaction)
+        checked_sessions(self, interaction)
+        return super().predict(interaction)  # type: ignore[misc]
+
+    def full_sort_predict(self, interaction: Any) -> Tensor:
+        """RecBole's scores of all items [B, N + 1], for sessions that are checked."""
+        checked_sessions(self, interaction)
+        return super().full_sort_predict(interaction)  # type: ignore[misc]
 
 
 class SASRecAllPositions(EveryPosition, SASRec):

@@ -9,6 +9,8 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_hiersrec.queries import checked_items, checked_sessions
+
 
 class CountingModel(SequentialRecommender):
     """Base of models that count the training part once, in ``__init__``.
@@ -29,10 +31,14 @@ class CountingModel(SequentialRecommender):
 
     def predict(self, interaction: Any) -> Tensor:
         """Score of each row's own item, [B]."""
-        return (
-            self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
-        )
+        items = checked_items(self, interaction)
+        return self.full_sort_predict(interaction).gather(1, items.unsqueeze(1)).squeeze(1)
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Scores of all items, [B, N + 1]."""
+        history, length, _ = checked_sessions(self, interaction)
+        return self.count_scores(history, length)
+
+    def count_scores(self, history: Tensor, length: Tensor) -> Tensor:
+        """Scores of all items [B, N + 1] after histories [B, L] of that ``length`` [B]."""
         raise NotImplementedError

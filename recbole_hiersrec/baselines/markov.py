@@ -44,11 +44,9 @@ class MarkovChain(CountingModel):
         self.register_buffer("follower_counts", torch.from_numpy(chain.data))
         self.register_buffer("popularity", places.float() / (1 + len(different)))
 
-    def full_sort_predict(self, interaction: Any) -> Tensor:
-        """Scores of all items, [B, N + 1]."""
-        last = self.gather_indexes(
-            interaction[self.ITEM_SEQ].unsqueeze(-1), interaction[self.ITEM_SEQ_LEN] - 1
-        ).squeeze(-1)  # [B]
+    def count_scores(self, history: Tensor, length: Tensor) -> Tensor:
+        """What followed the last items, [B, N + 1]."""
+        last = history.gather(1, length.unsqueeze(1) - 1).squeeze(1)  # [B]
         scores = self.popularity.expand(len(last), -1).clone()
         starts, ends = self.offsets[last], self.offsets[last + 1]
         row = torch.repeat_interleave(torch.arange(len(last), device=last.device), ends - starts)

@@ -23,6 +23,6 @@ class SequentialPop(CountingModel):
         super().__init__(config, dataset)
         self.register_buffer("counts", item_counts_of(dataset).float())
 
-    def full_sort_predict(self, interaction: Any) -> Tensor:
-        """Scores of all items, [B, N + 1]."""
-        return self.counts.expand(len(interaction[self.ITEM_SEQ]), -1).clone()
+    def count_scores(self, history: Tensor, length: Tensor) -> Tensor:
+        """The same row for every session, [B, N + 1]."""
+        return self.counts.expand(len(history), -1).clone()

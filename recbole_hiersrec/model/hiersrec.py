@@ -21,7 +21,7 @@ from recbole_hiersrec.model.loss import (
 )
 from recbole_hiersrec.model.memory import Memory, build_memory
 from recbole_hiersrec.model.network import build_network
-from recbole_hiersrec.queries import Queries, add_apart, check_sessions, distinct
+from recbole_hiersrec.queries import Queries, add_apart, checked_items, checked_sessions, distinct
 from recbole_hiersrec.settings import hiersrec_settings
 
 
@@ -105,8 +105,7 @@ class HierSRec(SequentialRecommender):
         Raises:
             InputError: an item id or a length is out of range.
         """
-        history, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
-        longest = check_sessions(history, length, self.n_items - 1, self.max_seq_length)
+        history, length, longest = checked_sessions(self, interaction)
         table = None if item_vectors is None else item_vectors[:, : self.settings.hidden_size]
         last = torch.arange(len(history), device=history.device), length - 1
         # What is padding in all rows changes nothing, and costs as much as items do.
@@ -125,7 +124,7 @@ class HierSRec(SequentialRecommender):
 
     def predict(self, interaction: Any) -> Tensor:
         """Score of each row's own item, [B]."""
-        queries, item = self.encode(interaction), interaction[self.ITEM_ID]
+        item, queries = checked_items(self, interaction), self.encode(interaction)
         scores = (queries.vectors * self.network.item_vectors(item)).sum(-1)
         if queries.apart is None:
             return scores

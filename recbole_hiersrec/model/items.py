@@ -45,8 +45,9 @@ class ItemVectors(nn.Module):
         super().__init__()
         self.n_items = n_items
         self.register_buffer("item_category", item_category.clamp(min=0))
-        self.register_buffer("title_tokens", title_tokens)
-        self.register_buffer("metadata", metadata)
+        # Copies: what is loaded into the buffers must not reach the catalogue of the data set.
+        self.register_buffer("title_tokens", title_tokens.clone())
+        self.register_buffer("metadata", metadata.clone())
         self.id = (
             nn.Embedding(n_items + 1, hidden_size, padding_idx=0, sparse=sparse) if use_item_id else None
         )
