@@ -325,8 +325,8 @@ def precision_of(name: str, device: torch.device) -> torch.dtype:
 
 
 def ranked_at_once(config: Any) -> int:
-    """``eval_batch_size`` where the user set it; RecBole's default of 4096 is 16 GB of scores for a million items."""
-    return config.external_config_dict.get("eval_batch_size") or BATCH_ROWS
+    """``eval_batch_size``, also of a configuration that a checkpoint keeps; 256 where it was given as null."""
+    return config["eval_batch_size"] or BATCH_ROWS
 
 
 def way_of(model: Any) -> str:

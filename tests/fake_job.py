@@ -130,6 +130,7 @@ def _main(job_path: Path, folder: Path) -> int:
     job = json.loads(job_path.read_text())
     plan = json.loads(Path(os.environ["FAKE_PLAN"]).read_text()) if "FAKE_PLAN" in os.environ else {}
     print("threads", os.environ["OMP_NUM_THREADS"], "hash seed", os.environ["PYTHONHASHSEED"])
+    print("spins", os.environ.get("GOMP_SPINCOUNT"), os.environ.get("OMP_WAIT_POLICY"))
     if "FAKE_LOG" in os.environ:
         with Path(os.environ["FAKE_LOG"]).open("a") as log:
             log.write(f"{job['name']} {os.getpid()}\n")

@@ -199,9 +199,12 @@ def test_the_command_line_is_not_read(settings: dict[str, Any], monkeypatch: pyt
 
 
 def test_metrics_are_not_rounded_unless_the_user_says_so(settings: dict[str, Any]) -> None:
-    assert Config("SASRec", "shop", config_dict=dict(settings))["metric_decimal_place"] == 12
-    chosen = Config("SASRec", "shop", config_dict={**settings, "metric_decimal_place": 3})
-    assert chosen["metric_decimal_place"] == 3
+    plain = Config("SASRec", "shop", config_dict=dict(settings))
+    assert (plain["metric_decimal_place"], plain["eval_batch_size"]) == (12, 256)
+    chosen = Config(
+        "SASRec", "shop", config_dict={**settings, "metric_decimal_place": 3, "eval_batch_size": 9}
+    )
+    assert (chosen["metric_decimal_place"], chosen["eval_batch_size"]) == (3, 9)
 
 
 def test_early_stopping_sees_unrounded_metrics(settings: dict[str, Any]) -> None:

@@ -111,6 +111,29 @@ def test_environment_of_a_job(bench: Callable[..., tuple[Outcome, list[str]]], t
     assert log.startswith(f"threads {threads} hash seed 0\n")
 
 
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        ({}, "2000 None"),
+        ({"GOMP_SPINCOUNT": "7"}, "7 None"),
+        ({"OMP_WAIT_POLICY": "PASSIVE"}, "None PASSIVE"),  # a count would overrule it
+    ],
+)
+def test_threads_wait_as_the_user_says_or_not_for_long(
+    bench: Callable[..., tuple[Outcome, list[str]]],
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, str],
+    seen: str,
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    outcome, _ = bench(HierSRec="fail")
+    log = outcome.store.log(outcome.failed[0][0].key).read_text()
+    assert f"\nspins {seen}\n" in log
+
+
 def test_clock_is_said(bench: Callable[..., tuple[Outcome, list[str]]]) -> None:
     assert bench(HierSRec="clock")[1][1].endswith(", stopped by the clock")
 

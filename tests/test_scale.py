@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import sys
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 import pytest
 import torch
+from scripts import load_script
 from torch import nn
 
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.model.hiersrec import HierSRec
 from recbole_hiersrec.settings import HierSRecSettings
 
-PATH = Path(__file__).resolve().parent.parent / "benchmarks" / "scale.py"
 GIVEN = {"level_sizes": [3, 6], "hidden_size": 8, "seed": 1, "cases": 12, "max_length": 6}
 N_ITEMS = 60
 
 
 @pytest.fixture(scope="module")
 def script() -> Any:
-    spec = importlib.util.spec_from_file_location("scale_script", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for the types of their fields
-    spec.loader.exec_module(module)
-    return module
+    return load_script("scale")
 
 
 @pytest.fixture(scope="module")

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+from typing import Any
 
 import pytest
-
-PATH = Path(__file__).resolve().parent.parent / "benchmarks" / "training_scale.py"
+from scripts import load_script
 
 
 @pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("training_scale", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script() -> Any:
+    return load_script("training_scale")
 
 
 @pytest.fixture(scope="module")

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+from typing import Any
 
 import pytest
-
-PATH = Path(__file__).resolve().parent.parent / "benchmarks" / "training_speed.py"
+from scripts import BENCHMARKS, load_script
 
 
 @pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("training_speed", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script() -> Any:
+    return load_script("training_speed")
 
 
 def record(values, stopped_by="patience", counted=0.0):
@@ -26,7 +21,7 @@ def record(values, stopped_by="patience", counted=0.0):
 
 
 def test_the_settings_of_a_suite_are_its_own_its_data_sets_and_its_models(script):
-    suite = script.load_suite(str(PATH.with_name("candidates-sessions.yaml")))
+    suite = script.load_suite(str(BENCHMARKS / "candidates-sessions.yaml"))
     settings = script.settings_in(suite, "wikispeedia")
     assert (settings["loss"], settings["category_fields"]) == ("full", ["learned_1"])
     with pytest.raises(SystemExit, match="candidates-sessions: no data set 'ml-100k'"):

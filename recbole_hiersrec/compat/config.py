@@ -16,6 +16,7 @@ from recbole_hiersrec.keys import check_keys
 from recbole_hiersrec.names import MODELS
 
 METRIC_DECIMALS = 12
+EVAL_BATCH_SIZE = 256
 
 
 def no_command_line() -> None:
@@ -29,10 +30,10 @@ def no_command_line() -> None:
 def default_files() -> None:
     """Load the default YAML of our models, and stop rounding metrics before early stopping compares them.
 
-    Right after ``overall.yaml``: ``metric_decimal_place`` 12 for every model, then
-    ``properties/model/<model>.yaml`` of ours. Right after the data set's own file:
-    ``properties/dataset/<name>.yaml`` of ours, then ``<data_path>/<name>/<name>.yaml``, which says what HierSRec reads
-    from a prepared folder; for our models only.
+    Right after ``overall.yaml``: ``metric_decimal_place`` 12 and ``eval_batch_size`` 256 for every model (4096 rows of
+    scores are 16 GB for a million items), then ``properties/model/<model>.yaml`` of ours. Right after the data set's
+    own file: ``properties/dataset/<name>.yaml`` of ours, then ``<data_path>/<name>/<name>.yaml``, which says what
+    HierSRec reads from a prepared folder; for our models only.
     Upstream: ``config/configurator.py:238`` looks for files only in its own folder;
     ``properties/overall.yaml`` sets 4 decimals, and ``evaluator/base_metric.py:81`` rounds to them.
     """
@@ -45,6 +46,7 @@ def _with_our_files(original: Callable[..., Any]) -> Callable[..., Any]:
         path = Path(file)
         if path.name == "overall.yaml":
             self.internal_config_dict["metric_decimal_place"] = METRIC_DECIMALS
+            self.internal_config_dict["eval_batch_size"] = EVAL_BATCH_SIZE
             _update_from(original, self, resources.model_defaults(self.model))
         elif path.parent.name == "dataset":  # sample.yaml, then the data set's own where RecBole has one
             _update_from(original, self, resources.dataset_defaults(self.dataset))
