@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from recbole_hiersrec.atomic import recover_folder, replace_folder, writable_folder
+from recbole_hiersrec.benchmark.rankfiles import publish_ranks
 from recbole_hiersrec.benchmark.runner import load_jobs, load_record
 from recbole_hiersrec.benchmark.store import JobStore
 from recbole_hiersrec.errors import InputError
@@ -46,8 +47,8 @@ def publish(name: str, runs_dir: Path, results_dir: Path) -> Path:
         new = Path(temporary) / name
         for job in jobs:
             (new / "jobs" / job.key).mkdir(parents=True)
-            for file in ("record.json", "ranks.npz"):
-                shutil.copyfile(store.path(job.key) / file, new / "jobs" / job.key / file)
+            shutil.copyfile(store.path(job.key) / "record.json", new / "jobs" / job.key / "record.json")
+            publish_ranks(source, new, store.load(job.key))
         shutil.copyfile(source / "jobs.json", new / "jobs.json")
         write_report(new, [load_record(store, job) for job in jobs])
         replace_folder(new, target)

@@ -12,6 +12,7 @@ import pytest
 from fake_job import write_ranks
 from fake_suite import make_records, make_suite
 
+from recbole_hiersrec.benchmark.rankfiles import read_ranks
 from recbole_hiersrec.benchmark.runner import load_jobs, load_record
 from recbole_hiersrec.benchmark.store import JobStore
 from recbole_hiersrec.benchmark.suite import expand
@@ -30,7 +31,6 @@ from recbole_hiersrec.report.comparison import (
     Comparison,
     compare,
     comparison_frame,
-    read_ranks,
 )
 from recbole_hiersrec.report.page import terminal_lines, write_report
 
@@ -212,8 +212,7 @@ def test_published_records_without_sessions(tmp_path: Path) -> None:
     """results/quickstart: each case is one session, and the reference is the suite's first model."""
     records = [load_record(JobStore(QUICKSTART), job) for job in load_jobs(QUICKSTART)]
     for record in records:
-        with np.load(QUICKSTART / "jobs" / record["key"] / "ranks.npz") as file:
-            ranks = {name: file[name] for name in file.files if name != "session"}
+        ranks = {name: values for name, values in read_ranks(QUICKSTART, record).items() if name != "session"}
         folder = tmp_path / "jobs" / record["key"]
         folder.mkdir(parents=True)
         np.savez(folder / "ranks.npz", **ranks)  # type: ignore[arg-type]

@@ -56,6 +56,7 @@ ORDER = (
     "averaging",
     "training",
     "benchmark.parent",
+    "benchmark.rankfiles",
     "benchmark.store",
     "benchmark.checks",
     "benchmark.suite",

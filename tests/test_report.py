@@ -19,6 +19,7 @@ from fake_job import make_record
 from fake_suite import make_records
 
 from recbole_hiersrec.benchmark.environment import code_hash
+from recbole_hiersrec.benchmark.rankfiles import candidate_keys
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.report import tables
 from recbole_hiersrec.report.figures import draw_all, model_colours
@@ -394,7 +395,7 @@ def test_a_rule_has_one_line_against_what_it_scans(monkeypatch: pytest.MonkeyPat
     entry = next(line for line in tables.entries(records) if line.model == model)
     for call, rule in zip(drawn, ("cells", "k-means"), strict=True):
         frame = call.args[0]
-        keys = [key for key in tables.candidate_keys(records[0]) if key[0] == rule]
+        keys = [key for key in candidate_keys(records[0]) if key[0] == rule]
         for (_, fraction), scanned, share in zip(keys, frame["scanned"], frame["kept"], strict=True):
             at = partial(
                 tables.accuracy_value, metric="ScannedFraction", k=None, fraction=fraction, rule=rule

@@ -22,6 +22,7 @@ from recbole_hiersrec.benchmark import environment
 from recbole_hiersrec.benchmark.candidates import build_retrieval, candidate_rows, exact_rows, scan_warnings
 from recbole_hiersrec.benchmark.parent import exit_with_parent
 from recbole_hiersrec.benchmark.prepare import Prepared, describe, prepare, protocol_of
+from recbole_hiersrec.benchmark.rankfiles import FILE, HITS, counted
 from recbole_hiersrec.benchmark.store import SCHEMA
 from recbole_hiersrec.benchmark.suite import Job
 from recbole_hiersrec.errors import InputError
@@ -76,7 +77,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     category_hits = _category_hits(model, scorer, data)
     sessions = part.inter_feat[part.uid_field].numpy()
     arrays = {"target": cases.target.numpy(), "session": sessions, f"history {other}": ranks_other.all}
-    _write_ranks(folder / "ranks.npz", arrays, ranks, category_hits)
+    _write_ranks(folder / FILE, arrays, ranks, category_hits)
     _say("timing")
     speed = parse(SpeedSettings, job.speed, "speed")
     timed = {
@@ -198,9 +199,9 @@ def _write_ranks(
     """Raw ranks of every case, with its target and its session, which comparisons resample as a whole."""
     arrays = {**cases, "all": ranks.all, **ranks.by_rule}
     for label in ranks.by_rule:
-        arrays[f"scored {label}"] = ranks.scored[label]
-        arrays[f"compared {label}"] = ranks.compared[label]
-    arrays |= {f"category hit, {name}": hit for name, hit in category_hits.items()}
+        arrays[f"scored {label}"] = counted(ranks.scored[label])
+        arrays[f"compared {label}"] = counted(ranks.compared[label])
+    arrays |= {f"{HITS}, {name}": hit for name, hit in category_hits.items()}
     write_arrays(path, arrays)
 
 

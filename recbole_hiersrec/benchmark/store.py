@@ -18,6 +18,7 @@ from typing import Any
 
 from recbole_hiersrec.arrays import read_arrays
 from recbole_hiersrec.atomic import locked, recover_folder, replace_folder, writable_folder
+from recbole_hiersrec.benchmark.rankfiles import FILE
 from recbole_hiersrec.errors import InputError
 
 SCHEMA = 1
@@ -83,7 +84,7 @@ class JobStore:
         """
         record = read_record(temporary, key)
         if not _has_ranks(temporary):
-            raise InputError(f"{temporary / 'ranks.npz'} is missing")
+            raise InputError(f"{temporary / FILE} is missing")
         temporary.chmod(0o755)  # mkdtemp makes folders that only their owner may read
         replace_folder(temporary, self.path(key))
         return record
@@ -130,7 +131,7 @@ def read_record(folder: Path, key: str) -> dict[str, Any]:
 
 
 def _has_ranks(folder: Path) -> bool:
-    path = folder / "ranks.npz"
+    path = folder / FILE
     if not path.exists():
         return False
     try:

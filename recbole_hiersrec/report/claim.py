@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from statistics import mean
 
+from recbole_hiersrec.benchmark.rankfiles import candidate_keys
 from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.report import tables
 from recbole_hiersrec.report.frame import Record
@@ -26,7 +27,7 @@ def claim(dataset: str, records: Sequence[Record], tested: bool = False) -> str:
     if len(ranked) > 1:
         tie = ranked[1].mean(tables.headline_value) == best.mean(tables.headline_value)
         text += f", {'level with' if tie else 'before'} {ranked[1].label} with {_headline(ranked[1])}"
-    shown = [line for line in ranked if tables.candidate_keys(line.records[0])]
+    shown = [line for line in ranked if candidate_keys(line.records[0])]
     sentences = [text, *(_candidates(line, ranked) for line in shown)]
     shares = [_shares(line, rule, f) for line in shown for rule, f in _nearest(line)]
     if any(round(mean(share), 3) > 1 for share in shares if share):
@@ -79,7 +80,7 @@ def _candidates(line: tables.Entry, ranked: Sequence[tables.Entry]) -> str:
 def _nearest(line: tables.Entry) -> list[tuple[str, float]]:
     """Each rule with its item fraction nearest to the one that sentences name."""
     fractions: dict[str, list[float]] = {}
-    for rule, f in tables.candidate_keys(line.records[0]):
+    for rule, f in candidate_keys(line.records[0]):
         fractions.setdefault(rule, []).append(f)
     return [(rule, min(found, key=lambda f: abs(f - SHOWN_FRACTION))) for rule, found in fractions.items()]
 

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recbole_hiersrec.arrays import read_arrays
+from recbole_hiersrec.benchmark.rankfiles import Ranks, candidate_keys, ranks_path, read_ranks
 from recbole_hiersrec.benchmark.suite import headline
-from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.metrics import METRICS
 from recbole_hiersrec.evaluation.significance import (
     RESAMPLES,
@@ -29,7 +28,7 @@ from recbole_hiersrec.evaluation.significance import (
     sign_flip_p_values,
 )
 from recbole_hiersrec.report.frame import Record, table_groups
-from recbole_hiersrec.report.tables import Entry, Table, candidate_keys, entries
+from recbole_hiersrec.report.tables import Entry, Table, entries
 from recbole_hiersrec.retrieval.budget import candidate_label
 
 if TYPE_CHECKING:
@@ -47,7 +46,6 @@ NOTE = (
     "seeds. p: two-sided randomisation test, signs of whole sessions flipped; Holm: corrected over this table."
 )
 
-Ranks = Mapping[str, np.ndarray]
 Group = tuple[str, str]
 """(data set, protocol): the borders of a table."""
 
@@ -133,7 +131,7 @@ def compare(folder: Path, records: Sequence[Record]) -> dict[Group, Comparison]:
         lines = [
             (line, [read_ranks(folder, record) for record in line.records])
             for line in entries(members)
-            if line.ranked and all(_path(folder, record).exists() for record in line.records)
+            if line.ranked and all(ranks_path(folder, record["key"]).exists() for record in line.records)
         ]
         if lines:
             found[group] = _compare(group, lines, members[0]["job"].get("reference", ""))
@@ -146,31 +144,6 @@ def comparison_frame(comparisons: Iterable[Comparison]) -> pd.DataFrame:
 
     rows = [row for comparison in comparisons for row in comparison.rows]
     return pd.DataFrame(rows, columns=list(COLUMNS)).round(DIGITS)
-
-
-def read_ranks(folder: Path, record: Record) -> Ranks:
-    """Arrays of the record's ranks.npz.
-
-    Raises:
-        InputError: the file is damaged or does not fit the record.
-    """
-    path = _path(folder, record)
-    arrays = read_arrays(path)
-    wanted = [
-        "all",
-        *(["session"] if "session" in arrays else []),
-        *(candidate_label(rule, share) for rule, share in candidate_keys(record)),
-    ]
-    n_cases = record["data"]["n_test"]
-    for name in wanted:
-        if name not in arrays or len(arrays[name]) != n_cases:
-            received = len(arrays[name]) if name in arrays else "none"
-            raise InputError(f"{path}: ranks '{name}': received {received}, expected {n_cases} test cases")
-    return arrays
-
-
-def _path(folder: Path, record: Record) -> Path:
-    return folder / "jobs" / record["key"] / "ranks.npz"
 
 
 def _compare(group: Group, lines: Sequence[tuple[Entry, Sequence[Ranks]]], reference: str) -> Comparison:

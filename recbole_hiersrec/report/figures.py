@@ -7,11 +7,11 @@ from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from recbole_hiersrec.benchmark.rankfiles import candidate_keys
 from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.report.tables import (
     Entry,
     accuracy_value,
-    candidate_keys,
     headline_value,
     kept,
     timing_value,

@@ -8,6 +8,7 @@ from functools import partial
 from statistics import mean, stdev
 from typing import Any
 
+from recbole_hiersrec.benchmark.rankfiles import candidate_keys
 from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.report.frame import Record
 from recbole_hiersrec.retrieval.budget import item_budget
@@ -137,13 +138,6 @@ def timing_value(record: Record, variant: str, stage: str, quantity: str) -> flo
         if (row["variant"], row["stage"], row["quantity"]) == (variant, stage, quantity):
             return float(row["value"])
     return None
-
-
-def candidate_keys(record: Record) -> list[tuple[str, float]]:
-    """(rule, item fraction) of the record's candidate evaluations, in rising order."""
-    return sorted(
-        {(r["candidate_rule"], r["item_fraction"]) for r in record["accuracy"] if r["candidate_rule"]}
-    )
 
 
 def kept(record: Record, rule: str, fraction: float) -> float | None:

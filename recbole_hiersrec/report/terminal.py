@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from textwrap import fill
 
+from recbole_hiersrec.benchmark.rankfiles import candidate_keys
 from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.report import tables
 from recbole_hiersrec.report.claim import case_count, caution, headline_name
@@ -24,7 +25,7 @@ def section(title: str, records: Sequence[Record], tested: bool = False) -> str:
     learned = learned_note(records)
     facts = [leakage, *([learned] if learned else [])]
     remarks = [*tables.marks(lines), *_ways(lines), *facts, caution(records, tested)]
-    if any(tables.candidate_keys(line.records[0]) for line in lines):
+    if any(candidate_keys(line.records[0]) for line in lines):
         found.append(_candidates(lines))
         name = headline_name(records[0])
         remarks.insert(0, f"kept: of the {name} over all items; speed: latency of all items / candidates.")
@@ -52,7 +53,7 @@ def _candidates(lines: Sequence[tables.Entry]) -> str:
     metric, k = headline(lines[0].records[0]["job"]["metrics"], lines[0].records[0]["job"]["ks"])
     rows = [["model", "rule", "items", name, "kept", "scanned", "speed"]]
     for line in lines:
-        for rule, f in tables.candidate_keys(line.records[0]):
+        for rule, f in candidate_keys(line.records[0]):
             at = partial(tables.accuracy_value, fraction=f, rule=rule)
             kept, scanned = (
                 line.mean(get)

@@ -1,0 +1,117 @@
+"""The ranks of a job's test cases on disk: what a job writes, what a publication keeps, and how both are read.
+
+Arrays of jobs/<key>/ranks.npz, one value a test case:
+
+- all, <rule>@<f>, history masked or unmasked: rank of the target; infinite where it is no candidate
+- target, session: item id of the target, number of the session; a publication keeps them once for all jobs of the
+  same cases, in cases/<hash>.npz
+- category hit, level <m>: <name>: whether the likeliest category is the target's
+
+and as int [different numbers, 2], (number, cases that have it): scored <rule>@<f>, compared <rule>@<f>.
+
+A publication tells ranks up to :func:`depth_of` apart; those beyond are all depth + 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_hiersrec.arrays import read_arrays, write_arrays
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.retrieval.budget import candidate_label
+
+FILE = "ranks.npz"
+CASES = ("target", "session")
+DEPTH = 100
+COUNTS = ("scored ", "compared ")
+HITS = "category hit"
+SHARED = "shared"  # names of the arrays that lie in cases/<hash>.npz
+
+Ranks = Mapping[str, np.ndarray]
+
+
+def counted(numbers: np.ndarray) -> np.ndarray:
+    """How many cases have each number: int [different numbers, 2], for an array [cases]."""
+    return np.stack(np.unique(numbers, return_counts=True), axis=1)
+
+
+def depth_of(ks: Sequence[int]) -> int:
+    """The greatest rank that a publication tells apart: 100, or the largest k of the metrics."""
+    return max(DEPTH, *ks)
+
+
+def ranks_path(folder: Path, key: str) -> Path:
+    """Where the ranks of job ``key`` lie in a suite's folder, or in a publication."""
+    return folder / "jobs" / key / FILE
+
+
+def publish_ranks(source: Path, target: Path, record: Mapping[str, Any]) -> None:
+    """Copy the ranks of a record's job from a suite's folder into a publication, which needs a tenth of the space.
+
+    Raises:
+        InputError: the ranks are damaged or do not fit the record.
+    """
+    arrays = read_ranks(source, record)
+    depth = depth_of(record["job"]["ks"])
+    cases = {name: arrays[name] for name in CASES if name in arrays}
+    shared = _cases_path(target, record)
+    if not shared.exists():
+        shared.parent.mkdir(exist_ok=True)
+        write_arrays(shared, cases)
+    known = read_arrays(shared)
+    own = {
+        name: values
+        for name, values in cases.items()
+        if name not in known or not np.array_equal(values, known[name])
+    }
+    kept = {name: _published(name, values, depth) for name, values in arrays.items() if name not in CASES}
+    elsewhere = {SHARED: np.array([name for name in cases if name not in own], dtype=np.str_)}
+    write_arrays(ranks_path(target, record["key"]), own | elsewhere | kept)
+
+
+def read_ranks(folder: Path, record: Mapping[str, Any]) -> Ranks:
+    """Arrays of the record's ranks, with targets and sessions where they are known.
+
+    Raises:
+        InputError: a file is damaged or does not fit the record.
+    """
+    path = ranks_path(folder, record["key"])
+    arrays = read_arrays(path)
+    elsewhere = arrays.pop(SHARED, np.array([], dtype=np.str_)).tolist()
+    if elsewhere:
+        shared = _cases_path(folder, record)
+        known = read_arrays(shared)
+        if missing := [name for name in elsewhere if name not in known]:
+            raise InputError(f"{shared}: '{missing[0]}' is missing, which {path} leaves to it")
+        arrays |= {name: known[name] for name in elsewhere}
+    labels = [candidate_label(rule, share) for rule, share in candidate_keys(record)]
+    n_cases = record["data"]["n_test"]
+    for name in ("all", *(name for name in CASES if name in arrays), *labels):
+        if name not in arrays or len(arrays[name]) != n_cases:
+            received = len(arrays[name]) if name in arrays else "none"
+            raise InputError(f"{path}: ranks '{name}': received {received}, expected {n_cases} test cases")
+    return arrays
+
+
+def candidate_keys(record: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """(rule, item fraction) of the record's candidate evaluations, in rising order."""
+    return sorted(
+        {(r["candidate_rule"], r["item_fraction"]) for r in record["accuracy"] if r["candidate_rule"]}
+    )
+
+
+def _published(name: str, values: np.ndarray, depth: int) -> np.ndarray:
+    """An array as a publication keeps it; counts of versions that noted one number a case are counted."""
+    if name.startswith(COUNTS):
+        return values if values.ndim == 2 else counted(values)
+    if name.startswith(HITS):
+        return values
+    return np.where(np.isinf(values), values, values.clip(max=depth + 1))
+
+
+def _cases_path(folder: Path, record: Mapping[str, Any]) -> Path:
+    return folder / "cases" / f"{record['data']['cases'][:16]}.npz"

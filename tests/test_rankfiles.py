@@ -1,0 +1,135 @@
+"""Ranks on disk: a publication needs a fraction of the space, and every figure still follows from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_suite import make_records
+
+from recbole_hiersrec.arrays import read_arrays, write_arrays
+from recbole_hiersrec.benchmark.rankfiles import (
+    counted,
+    depth_of,
+    publish_ranks,
+    ranks_path,
+    read_ranks,
+)
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.evaluation.metrics import METRICS
+
+N_CASES = 40
+INF = float("inf")
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> list[dict[str, Any]]:
+    return make_records(tmp_path, seeds=[1, 2])[1]
+
+
+def put(folder: Path, record: dict[str, Any], **given: np.ndarray) -> dict[str, np.ndarray]:
+    """Ranks from 1 to 4,000, some between two and some infinite, of 20 sessions; returns what was written."""
+    random = np.random.default_rng(record["job"]["seed"])
+    arrays = {"target": np.arange(N_CASES) % 7 + 1, "session": np.arange(N_CASES) // 2}
+    labels = {
+        f"{row['candidate_rule']}@{row['item_fraction']:g}"
+        for row in record["accuracy"]
+        if row["candidate_rule"]
+    }
+    for name in ("all", "history masked", *sorted(labels)):
+        arrays[name] = np.exp(random.uniform(0, 8.3, N_CASES)).round(1)
+        arrays[name][::9] = INF
+        arrays[name][1] = 100.5
+    arrays["scored cells@0.04"] = counted(random.integers(1, 4, N_CASES))
+    arrays["category hit, level 1: class"] = random.random(N_CASES) < 0.5
+    arrays |= given
+    path = ranks_path(folder, record["key"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_arrays(path, arrays)
+    return arrays
+
+
+def test_every_metric_up_to_the_depth_is_that_of_the_whole_ranks(
+    tmp_path: Path, records: list[dict[str, Any]]
+) -> None:
+    record = records[0]
+    written = put(tmp_path / "runs", record)
+    (tmp_path / "new" / "jobs" / record["key"]).mkdir(parents=True)
+    publish_ranks(tmp_path / "runs", tmp_path / "new", record)
+    found = read_ranks(tmp_path / "new", record)
+    assert found.keys() == written.keys()
+    for name in ("target", "session", "scored cells@0.04", "category hit, level 1: class"):
+        assert np.array_equal(found[name], written[name])
+    for name in ("all", "history masked", "cells@0.04"):
+        assert written[name][np.isfinite(written[name])].max() > 1000
+        assert np.array_equal(
+            np.isinf(found[name]), np.isinf(written[name])
+        )  # no candidate stays no candidate
+        assert found[name][np.isfinite(found[name])].max() == 101
+        assert 100.5 in found[name]
+        for metric, of in METRICS.items():
+            for k in (1, 5, 10, 20, 100):
+                assert np.array_equal(of(found[name], k), of(written[name], k)), (metric, k)
+
+
+def test_a_large_k_keeps_more(tmp_path: Path, records: list[dict[str, Any]]) -> None:
+    assert (depth_of([5, 10]), depth_of([5, 500])) == (100, 500)
+    record = records[0]
+    record["job"]["ks"] = [5, 500]
+    written = put(tmp_path / "runs", record)
+    (tmp_path / "new" / "jobs" / record["key"]).mkdir(parents=True)
+    publish_ranks(tmp_path / "runs", tmp_path / "new", record)
+    found = read_ranks(tmp_path / "new", record)["all"]
+    for of in METRICS.values():
+        assert np.array_equal(of(found, 500), of(written["all"], 500))
+
+
+def test_cases_lie_there_once_and_a_job_that_names_them_otherwise_keeps_its_own(
+    tmp_path: Path, records: list[dict[str, Any]]
+) -> None:
+    other = {"target": np.arange(N_CASES) % 5 + 1}
+    written = [
+        put(tmp_path / "runs", record, **(other if n == 2 else {})) for n, record in enumerate(records)
+    ]
+    for record in records:
+        (tmp_path / "new" / "jobs" / record["key"]).mkdir(parents=True)
+        publish_ranks(tmp_path / "runs", tmp_path / "new", record)
+    assert len(list((tmp_path / "new" / "cases").iterdir())) == 1
+    for number, (record, arrays) in enumerate(zip(records, written, strict=True)):
+        found = read_ranks(tmp_path / "new", record)
+        assert np.array_equal(found["target"], arrays["target"])
+        assert np.array_equal(found["session"], arrays["session"])
+        own = read_arrays(ranks_path(tmp_path / "new", record["key"]))
+        assert ("target" in own) == (number == 2)
+        assert "session" not in own
+
+
+def test_numbers_a_case_of_before_are_counted(tmp_path: Path, records: list[dict[str, Any]]) -> None:
+    record = records[0]
+    put(tmp_path / "runs", record, **{"compared cells@0.04": np.array([7, 9] * 20)})
+    (tmp_path / "new" / "jobs" / record["key"]).mkdir(parents=True)
+    publish_ranks(tmp_path / "runs", tmp_path / "new", record)
+    assert read_ranks(tmp_path / "new", record)["compared cells@0.04"].tolist() == [[7, 20], [9, 20]]
+
+
+def test_lost_or_damaged_cases_are_one_line(tmp_path: Path, records: list[dict[str, Any]]) -> None:
+    record = records[0]
+    put(tmp_path / "runs", record)
+    (tmp_path / "new" / "jobs" / record["key"]).mkdir(parents=True)
+    publish_ranks(tmp_path / "runs", tmp_path / "new", record)
+    (shared,) = (tmp_path / "new" / "cases").iterdir()
+    kept = read_arrays(shared)
+    write_arrays(shared, {"target": kept["target"]})
+    with pytest.raises(InputError, match=r"'session' is missing, which .*ranks.npz leaves to it"):
+        read_ranks(tmp_path / "new", record)
+    write_arrays(shared, {"target": kept["target"], "session": kept["session"][:-1]})
+    with pytest.raises(InputError, match="ranks 'session': received 39, expected 40 test cases"):
+        read_ranks(tmp_path / "new", record)
+    shared.write_bytes(b"no zip")
+    with pytest.raises(InputError, match=r"cases.*\.npz is damaged"):
+        read_ranks(tmp_path / "new", record)
+    shared.unlink()
+    with pytest.raises(InputError, match=r"cases.*\.npz is damaged: .*No such file"):
+        read_ranks(tmp_path / "new", record)
