@@ -216,6 +216,8 @@ def test_a_new_item_is_one_without_id_and_bias_and_can_be_found() -> None:
         (lambda c, t, m: (c[:, :2], t, m), r"categories: received shape \(4, 2\), allowed: \(4, 3\)"),
         (lambda c, t, m: (c, t, m[:3]), r"metadata: received shape \(3, 1\), allowed: \(4, 1\)"),
         (lambda c, t, m: (c, t[0], m), r"title_tokens: received shape \(3,\), allowed: \(4, T\)"),
+        (lambda c, t, m: (c, t[:, 0], m), r"title_tokens: received shape \(4,\), allowed: \(4, T\)"),
+        (lambda c, t, m: (c, t[1:], m), r"title_tokens: received shape \(3, \d\), allowed: \(4, T\)"),
         (lambda c, t, m: (c + 9, t, m), r"categories, column 0: received 1\d, allowed: 0 to 1"),
         (lambda c, t, m: (c, t, m - 1), r"metadata, column 0: received -1, allowed: 0 to 2"),
         (lambda c, t, m: (c, t + 5, m), r"title_tokens: received 11, allowed: 0 to 6"),

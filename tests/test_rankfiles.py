@@ -133,3 +133,15 @@ def test_lost_or_damaged_cases_are_one_line(tmp_path: Path, records: list[dict[s
     shared.unlink()
     with pytest.raises(InputError, match=r"cases.*\.npz is damaged: .*No such file"):
         read_ranks(tmp_path / "new", record)
+
+
+def test_a_job_that_notes_more_than_the_first_keeps_it(tmp_path: Path, records: list[dict[str, Any]]) -> None:
+    """Versions before sessions were noted."""
+    for number, record in enumerate(records[:2]):
+        arrays = put(tmp_path / "runs", record)
+        if number == 0:
+            del arrays["session"]
+            write_arrays(ranks_path(tmp_path / "runs", record["key"]), arrays)
+        (tmp_path / "new" / "jobs" / record["key"]).mkdir(parents=True)
+        publish_ranks(tmp_path / "runs", tmp_path / "new", record)
+        assert ("session" in read_ranks(tmp_path / "new", record)) == (number == 1)
