@@ -105,23 +105,28 @@ def locked(path: Path, patience: float, message: str) -> Iterator[int]:
     Raises:
         InputError: another holder keeps it, or the file cannot be written.
     """
-    import fcntl  # not on Windows, where the rest of this module works
-
     try:
         lock = path.open("w")
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from error
     with lock:
         give_up = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > give_up:
-                    raise InputError(message) from None
-                time.sleep(0.05)
+        while not try_lock(lock.fileno()):
+            if time.monotonic() > give_up:
+                raise InputError(message)
+            time.sleep(0.05)
         yield lock.fileno()
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file, for this process and those that inherit it, unless another one holds it."""
+    import fcntl  # not on Windows, where the rest of this module works
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def backup_of(target: Path) -> Path:

@@ -6,8 +6,9 @@ Axes: R rows of a table, D its width.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,21 @@ class WeightAverage:
             table.update(self._log, decay)
         self._log += math.log(decay)
 
+    def state(self) -> dict[str, Any]:
+        """All that :meth:`load` needs to go on from here; while the model has its own weights."""
+        tables = [[table.average, table.held, table.seen] for table in self._tables]
+        return {"steps": self._steps, "log": self._log, "averages": self._averages, "tables": tables}
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a :meth:`state` of the same model."""
+        self._steps, self._log = state["steps"], state["log"]
+        pairs = [*zip(self._averages, state["averages"], strict=True)]
+        for table, kept in zip(self._tables, state["tables"], strict=True):
+            pairs += zip((table.average, table.held, table.seen), kept, strict=True)
+        for own, loaded in pairs:
+            own.copy_(loaded)
+
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Let the model have the averages; afterwards it has its own weights again."""
@@ -82,8 +98,8 @@ class _Table:
     def __init__(self, weight: nn.Parameter) -> None:
         self.weight = weight
         self.average = weight.detach().clone()
-        self._held = weight.detach().clone()  # weights of each row since its last visit
-        self._seen = torch.zeros(
+        self.held = weight.detach().clone()  # weights of each row since its last visit
+        self.seen = torch.zeros(
             len(weight), 1, dtype=torch.float64, device=weight.device
         )  # log decay by then
 
@@ -95,15 +111,15 @@ class _Table:
         average = self._caught_up(rows, log)
         new = self.weight.data[rows]
         self.average[rows] = average.lerp_(new, 1 - decay)
-        self._held[rows] = new
-        self._seen[rows] = log + math.log(decay)
+        self.held[rows] = new
+        self.seen[rows] = log + math.log(decay)
 
     def catch_up(self, log: float) -> None:
         """Bring every row to the present."""
         self.average.copy_(self._caught_up(slice(None), log))
-        self._seen.fill_(log)
+        self.seen.fill_(log)
 
     def _caught_up(self, rows: Tensor | slice, log: float) -> Tensor:
-        kept = (log - self._seen[rows]).exp().to(self.average.dtype)
-        held = self._held[rows]
+        kept = (log - self.seen[rows]).exp().to(self.average.dtype)
+        held = self.held[rows]
         return held + (self.average[rows] - held) * kept

@@ -50,17 +50,24 @@ def bench(
         str, typer.Argument(help="A suite's YAML file, or the name of one that ships.")
     ] = "quickstart",
     runs: Runs = Path("runs"),
+    workers: Annotated[
+        int, typer.Option(min=1, help="Jobs at a time; the suite's threads are divided among them.")
+    ] = 1,
     debug: Debug = False,
 ) -> None:
-    """Run a benchmark suite: models x data sets x seeds. What is done is skipped; tables are written anew."""
+    """Run a benchmark suite: models x data sets x seeds. What is done is skipped; tables are written anew.
+
+    Several of these on one folder share the work.
+    """
     with one_line_errors(debug, "finished jobs are kept, the same command goes on from here"):
         from recbole_hiersrec.benchmark.runner import run_suite
         from recbole_hiersrec.benchmark.suite import load_suite
         from recbole_hiersrec.report.page import terminal_lines, write_report
 
-        outcome = run_suite(load_suite(suite), runs, echo=typer.echo)
+        outcome = run_suite(load_suite(suite), runs, workers=workers, echo=typer.echo)
         failed = [job for job, _ in outcome.failed]
-        comparisons = write_report(outcome.store.folder, outcome.records, failed)
+        with outcome.store.open():
+            comparisons = write_report(outcome.store.folder, outcome.records, failed)
         typer.echo(terminal_lines(outcome.records, comparisons))
         typer.echo(f"\nreport: {outcome.store.folder / 'report.md'}")
         for job, error in outcome.failed:

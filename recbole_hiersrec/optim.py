@@ -37,6 +37,15 @@ class TablesAdam(torch.optim.Adam):
         self.tables.step()
         return loss
 
+    def state_dict(self) -> dict[str, Any]:
+        """State of both optimisers."""
+        return {"dense": super().state_dict(), "tables": self.tables.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`."""
+        super().load_state_dict(state_dict["dense"])
+        self.tables.load_state_dict(state_dict["tables"])
+
 
 def tables_of(model: nn.Module) -> list[torch.Tensor]:
     """Weights of the embeddings whose gradients are sparse."""

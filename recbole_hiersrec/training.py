@@ -23,6 +23,7 @@ from recbole_hiersrec.errors import CheckpointError, InputError
 from recbole_hiersrec.evaluation.metrics import METRICS
 from recbole_hiersrec.evaluation.ranks import BATCH_ROWS, rank_cases
 from recbole_hiersrec.optim import TablesAdam, tables_of
+from recbole_hiersrec.resuming import TrainingState, order_of, random_state, set_order, set_random_state
 from recbole_hiersrec.scoring import cases_of, scorer_of, tokens_of
 from recbole_hiersrec.settings import training_settings
 
@@ -79,6 +80,7 @@ class HierSRecTrainer(Trainer):
         self.decay = own.weight_average if positions else None
         self.recboles = True  # whether fit also returns RecBole's own validation metrics
         self.average: WeightAverage | None = None
+        self.kept: TrainingState | None = None  # where the training goes on from, and what it leaves for that
         self._began = 0.0
         self._best_state: dict[str, torch.Tensor] = {}
 
@@ -142,15 +144,18 @@ class HierSRecTrainer(Trainer):
         callback_fn: Callable[[int, float], object] | None,
     ) -> None:
         """Run epochs until a limit is reached; fills the report and the best state."""
-        report = self.report
         if way_of(self.model) == "every position":
             train_data = LengthBuckets(
                 train_data._dataset, self.config["train_batch_size"], self.config["seed"]
             )
             if self.decay:
                 self.average = WeightAverage(self.model, self.decay)
+        self._go_on(train_data)
+        report = self.report
         total = min(self.epochs * len(train_data), self.max_steps)
-        with tqdm(total=total, disable=not show_progress, dynamic_ncols=True, bar_format=BAR) as bar:
+        with tqdm(
+            total=total, initial=report.steps, disable=not show_progress, dynamic_ncols=True, bar_format=BAR
+        ) as bar:
             while not report.stopped_by:
                 bar.set_description_str(f"epoch {report.epochs + 1}/{self.epochs}")
                 batches = _LimitedBatches(train_data, self, bar)
@@ -166,6 +171,39 @@ class HierSRecTrainer(Trainer):
                 report.stopped_by = (
                     "seconds" if batches.cut_by == "seconds" else report.stopped_by or self._limit()
                 )
+                if self.kept is not None and self.kept.due():
+                    self.kept.save(self._state(train_data))
+
+    def _state(self, train_data: Any) -> dict[str, Any]:
+        """All that the epochs to come depend on."""
+        return {
+            "report": asdict(self.report),
+            "seconds": time.perf_counter() - self._began,
+            "cur_step": self.cur_step,
+            "model": self.model.state_dict(),
+            "best": self._best_state,
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state() if self.average else None,
+            "random": random_state(),
+            "order": order_of(train_data),
+        }
+
+    def _go_on(self, train_data: Any) -> None:
+        """Take up the training where an earlier attempt left it, if there was one; to the bit."""
+        state = self.kept.load() if self.kept is not None else None
+        if state is None:
+            return
+        self.report = TrainingReport(**state["report"])
+        self._began = time.perf_counter() - state["seconds"]
+        self.cur_step = state["cur_step"]
+        self.model.load_state_dict(state["model"])
+        self._best_state = state["best"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load(state["average"])
+        set_order(train_data, state["order"])
+        set_random_state(state["random"])
+        self.logger.info(f"going on after epoch {self.report.epochs}")
 
     def _build_optimizer(self, **kwargs: Any) -> Any:
         """RecBole's, and for models with sparse gradients its Adam with lazy Adam for the tables."""

@@ -1,7 +1,8 @@
 """A job without torch: the command line of the real one, plausible records, and faults on demand.
 
 Environment: FAKE_PLAN, a JSON file {model name: what happens}, one of ok, fail, crash, kill, clock, no record,
-sleep, deaf (sleeps and does not watch its runner); FAKE_LOG, a file that gets "<name> <process id>" a start.
+sleep, deaf (sleeps and does not watch its runner), wait and "wait and fail" (for a file "go" beside the log), meet
+(until two jobs have started); FAKE_LOG, a file that gets "<name> <process id>" a start.
 """
 
 from __future__ import annotations
@@ -131,12 +132,22 @@ def _main(job_path: Path, folder: Path) -> int:
     plan = json.loads(Path(os.environ["FAKE_PLAN"]).read_text()) if "FAKE_PLAN" in os.environ else {}
     print("threads", os.environ["OMP_NUM_THREADS"], "hash seed", os.environ["PYTHONHASHSEED"])
     print("spins", os.environ.get("GOMP_SPINCOUNT"), os.environ.get("OMP_WAIT_POLICY"))
+    print("beside", os.environ["HIERSREC_WORKERS"], flush=True)
     if "FAKE_LOG" in os.environ:
         with Path(os.environ["FAKE_LOG"]).open("a") as log:
             log.write(f"{job['name']} {os.getpid()}\n")
     todo = plan.get(job["name"], "ok")
-    if todo == "fail":
-        print("Traceback: the long story")
+    if todo.startswith("wait"):
+        while not Path(os.environ["FAKE_LOG"]).with_name("go").exists():
+            time.sleep(0.02)
+    if todo == "meet":
+        give_up = time.monotonic() + 20
+        while len(Path(os.environ["FAKE_LOG"]).read_text().splitlines()) < 2:
+            assert time.monotonic() < give_up
+            time.sleep(0.02)
+    if todo.endswith("fail"):
+        print("Traceback: the long story", flush=True)
+        print("a progress bar", file=sys.stderr)
         (folder / "record.json").write_text('{"schema": 1, "half')
         (folder / "error.txt").write_text("ValueError: too few sessions\n")
         return 1

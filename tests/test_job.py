@@ -115,6 +115,14 @@ def test_all_items_as_candidates_give_the_same_ranks(finished: tuple[Path, dict[
         assert (file["cells@0.5"] <= file["all"]).all() or np.isinf(file["cells@0.5"]).any()
 
 
+def test_a_record_says_how_many_jobs_ran_beside_it(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: tuple[Path, dict[str, Any]]
+) -> None:
+    assert finished[1]["machine"]["jobs_at_a_time"] == 1
+    monkeypatch.setenv("HIERSREC_WORKERS", "3")
+    assert run(job(shop, "SequentialPop"), tmp_path)["machine"]["jobs_at_a_time"] == 3
+
+
 def test_ranks_know_the_session_of_each_case(finished: tuple[Path, dict[str, Any]]) -> None:
     with np.load(finished[0] / "ranks.npz") as file:
         assert sorted(file["session"]) == list(range(1, 13))

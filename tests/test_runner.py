@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -29,11 +31,12 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tupl
     monkeypatch.setenv("FAKE_PLAN", str(tmp_path / "plan.json"))
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "starts"))
 
-    def run(threads: int = 1, **plan: str) -> tuple[Outcome, list[str]]:
+    def run(threads: int = 1, workers: int = 1, **plan: str) -> tuple[Outcome, list[str]]:
         (tmp_path / "plan.json").write_text(json.dumps(plan))
         said: list[str] = []
         suite = make_suite(tmp_path, threads=threads)
-        return run_suite(suite, tmp_path / "runs", command=FAKE_COMMAND, echo=said.append), said
+        given = {"workers": workers, "command": FAKE_COMMAND, "echo": said.append}
+        return run_suite(suite, tmp_path / "runs", **given), said  # type: ignore[arg-type]
 
     return run
 
@@ -73,7 +76,7 @@ def test_failed_job_is_reported_and_tried_again(
     assert "the long story" in log.read_text()
     assert said[1] == "[1/3] toy HierSRec seed 2026: failed: ValueError: too few sessions"
     assert not outcome.store.path(job.key).exists()
-    assert left_over(tmp_path) == [log.name]
+    assert sorted(left_over(tmp_path)) == [f"{job.key}.error", log.name]
     outcome, _ = bench()
     assert [job.name for job in outcome.ran] == ["HierSRec"]
     assert [record["job"]["name"] for record in outcome.records] == NAMES
@@ -96,7 +99,8 @@ def test_job_that_says_nothing(
     assert len(outcome.failed) == 1
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(outcome.failed[0][1])
-    assert left_over(tmp_path) == [outcome.store.log(outcome.failed[0][0].key).name]
+    key = outcome.failed[0][0].key
+    assert sorted(left_over(tmp_path)) == [f"{key}.error", f"{key}.log"]
 
 
 def test_exit_descriptions() -> None:
@@ -132,6 +136,36 @@ def test_threads_wait_as_the_user_says_or_not_for_long(
     outcome, _ = bench(HierSRec="fail")
     log = outcome.store.log(outcome.failed[0][0].key).read_text()
     assert f"\nspins {seen}\n" in log
+
+
+def test_workers_run_jobs_side_by_side_and_share_the_threads(
+    tmp_path: Path, bench: Callable[..., tuple[Outcome, list[str]]]
+) -> None:
+    alone, _ = bench(threads=1)
+    tables = [record["accuracy"] for record in alone.records]
+    shutil.rmtree(tmp_path / "runs")
+    # The first two jobs wait for each other: one after the other they would never end.
+    outcome, said = bench(
+        threads=5, workers=2, HierSRec="meet", SASRecAllPositions="meet", SequentialPop="fail"
+    )
+    assert [job.name for job in outcome.ran] == NAMES[:2]
+    assert [record["job"]["threads"] for record in outcome.records] == [2, 2]
+    assert [record["accuracy"] for record in outcome.records] == tables[:2]
+    assert [line.split()[-1] for line in said[:2]] == ["...", "..."]
+    assert {job.key for job in outcome.jobs} == {
+        job.key for job in alone.jobs
+    }  # whatever the number of threads
+    log = outcome.store.log(outcome.failed[0][0].key).read_text()
+    assert log.startswith("threads 2 ")
+    assert "a progress bar" in log  # several of them would write over each other
+    assert "beside 2\n" in log
+    with pytest.raises(InputError, match="workers: received 0, allowed: whole numbers from 1"):
+        bench(workers=0)
+
+
+def test_more_workers_than_threads(bench: Callable[..., tuple[Outcome, list[str]]]) -> None:
+    outcome, _ = bench(threads=2, workers=3)
+    assert [record["job"]["threads"] for record in outcome.records] == [1, 1, 1]
 
 
 def test_clock_is_said(bench: Callable[..., tuple[Outcome, list[str]]]) -> None:
@@ -220,6 +254,68 @@ def test_killed_runner_loses_only_the_job_under_way(
     assert starts(tmp_path) == {"HierSRec": 1, "SASRecAllPositions": 2, "SequentialPop": 1}
     assert left_over(tmp_path) == []
     assert [load_record(store, job) for job in outcome.jobs] == outcome.records
+
+
+def test_two_runners_share_the_work(
+    tmp_path: Path,
+    bench: Callable[..., tuple[Outcome, list[str]]],
+    runner: Callable[..., subprocess.Popen[str]],
+) -> None:
+    process = runner("wait")  # its second job goes on when the file is there
+    found: list[tuple[Outcome, list[str]]] = []
+    other = threading.Thread(target=lambda: found.append(bench(SASRecAllPositions="wait")))
+    other.start()
+    wait_for(lambda: starts(tmp_path)["SequentialPop"])  # which the other one takes meanwhile
+    (tmp_path / "go").touch()
+    other.join(20)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    ((outcome, said),) = found
+    assert [job.name for job in outcome.ran] == ["SequentialPop"]
+    assert [job.name for job in outcome.done] == NAMES[:2]
+    assert "[2/3] toy SASRecAllPositions seed 2026: another hiersrec bench works on it" in said
+    assert [record["job"]["name"] for record in outcome.records] == NAMES
+    assert starts(tmp_path) == dict.fromkeys(NAMES, 1)
+    assert left_over(tmp_path) == []
+
+
+def test_what_fails_for_one_runner_is_not_tried_by_another_beside_it(
+    tmp_path: Path,
+    bench: Callable[..., tuple[Outcome, list[str]]],
+    runner: Callable[..., subprocess.Popen[str]],
+) -> None:
+    process = runner("wait and fail")
+    found: list[tuple[Outcome, list[str]]] = []
+    other = threading.Thread(target=lambda: found.append(bench(SASRecAllPositions="wait and fail")))
+    other.start()
+    wait_for(lambda: starts(tmp_path)["SequentialPop"])
+    (tmp_path / "go").touch()
+    other.join(20)
+    process.communicate(timeout=60)
+    assert process.returncode == 1
+    ((outcome, _),) = found
+    ((job, message),) = outcome.failed
+    assert (job.name, message) == (
+        "SASRecAllPositions",
+        f"ValueError: too few sessions (log: {outcome.store.log(job.key)})",
+    )
+    assert starts(tmp_path) == dict.fromkeys(NAMES, 1)
+
+
+def test_a_folder_that_is_full_does_not_end_the_run(
+    bench: Callable[..., tuple[Outcome, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = runner_module.write_text
+
+    def full(path: Path, text: str) -> None:
+        if path.name == "job.json" and "SASRec" in text:
+            raise InputError(f"cannot write {path}: No space left on device")
+        written(path, text)
+
+    monkeypatch.setattr(runner_module, "write_text", full)
+    outcome, _ = bench()
+    assert [job.name for job in outcome.ran] == ["HierSRec", "SequentialPop"]
+    assert "No space left on device" in outcome.failed[0][1]
 
 
 def test_ctrl_c_stops_the_job_and_says_so_in_one_line(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +19,26 @@ from recbole_hiersrec.benchmark.store import JobStore
 from recbole_hiersrec.errors import InputError
 
 
+def full_disk(*_: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
 @pytest.fixture
 def record(tmp_path: Path) -> dict[str, Any]:
     return make_records(tmp_path)[1][0]
 
 
-def commit(store: JobStore, record: dict[str, Any], key: str) -> None:
+def begin(store: JobStore, key: str) -> int:
     with store.open():
-        temporary = store.begin(key)
-        write_result(temporary, record)
-        store.commit(temporary, key)
+        lock = store.begin(key)
+    assert lock is not None
+    return lock
+
+
+def commit(store: JobStore, record: dict[str, Any], key: str) -> None:
+    lock = begin(store, key)
+    write_result(store.work(key), record)
+    store.commit(key, lock)
 
 
 def test_commit_then_done_and_loaded(tmp_path: Path, record: dict[str, Any]) -> None:
@@ -38,20 +51,88 @@ def test_commit_then_done_and_loaded(tmp_path: Path, record: dict[str, Any]) -> 
     assert [path.name for path in store.jobs.iterdir()] == [key]
 
 
-def test_job_under_way_is_not_done_and_removed_at_the_next_start(
-    tmp_path: Path, record: dict[str, Any]
+def test_what_a_stopped_job_wrote_is_gone_but_for_its_state(tmp_path: Path, record: dict[str, Any]) -> None:
+    store, key = JobStore(tmp_path), record["key"]
+    lock = begin(store, key)
+    write_result(store.work(key), record)
+    assert not store.is_done(key)
+    store.abandon(key, lock)
+    assert not list(store.jobs.iterdir())
+    lock = begin(store, key)
+    write_result(store.work(key), record)
+    (store.work(key) / "state").mkdir()
+    (store.work(key) / "state" / "epoch").write_text("3")
+    store.abandon(key, lock)
+    lock = begin(store, key)
+    assert sorted(path.name for path in store.work(key).iterdir()) == ["lock", "state"]
+    assert (store.work(key) / "state" / "epoch").read_text() == "3"
+    write_result(store.work(key), record)
+    store.commit(key, lock)
+    assert sorted(path.name for path in store.path(key).iterdir()) == ["model", "ranks.npz", "record.json"]
+
+
+def test_a_job_has_one_holder(tmp_path: Path, record: dict[str, Any]) -> None:
+    mine, others, key = JobStore(tmp_path), JobStore(tmp_path), record["key"]
+    lock = begin(mine, key)
+    assert others.begin(key) is None
+    write_result(mine.work(key), record)
+    with others.open():
+        others.tidy(set())
+    assert (mine.work(key) / "record.json").exists()  # whose job is under way, it is not tidied up
+    mine.commit(key, lock)
+    assert others.is_done(key)
+    again = others.begin(key)
+    assert again is not None
+    others.abandon(key, again)
+    assert [path.name for path in mine.jobs.iterdir()] == [key]
+
+
+def test_a_lock_lives_as_long_as_any_process_that_has_it(tmp_path: Path, record: dict[str, Any]) -> None:
+    store, key = JobStore(tmp_path), record["key"]
+    lock = begin(store, key)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=(lock,)) as child:
+        os.close(lock)
+        assert store.begin(key) is None
+        child.communicate()
+    os.close(begin(store, key))
+
+
+def test_what_dead_runners_left_is_tidied_up(tmp_path: Path, record: dict[str, Any]) -> None:
+    store, key = JobStore(tmp_path), record["key"]
+    # A job of the suite, one that was in it, one of an older version.
+    for name in (key, "f" * 16, f"{key}-x1y2z3"):
+        (store.jobs / f".tmp-{name}" / "state").mkdir(parents=True)
+    for path in (store.folder / ".tmp-report.md-1", store.jobs / f".tmp-{key}.error-1"):
+        path.write_text("half")
+    with store.open():
+        store.tidy({key})
+    assert [path.name for path in store.jobs.iterdir()] == [f".tmp-{key}"]
+    assert not list(store.folder.glob(".tmp-*"))
+
+
+def test_a_failure_is_told_to_those_who_began_before_it(tmp_path: Path, record: dict[str, Any]) -> None:
+    store, key = JobStore(tmp_path), record["key"]
+    before = time.time() - 1
+    assert store.failed_since(key, before) == ""
+    store.fail(key, begin(store, key), "too few sessions")
+    assert store.failed_since(key, before) == "too few sessions"
+    assert store.failed_since(key, time.time() + 1) == ""
+    assert [path.name for path in store.jobs.iterdir()] == [f"{key}.error"]
+    commit(store, record, key)
+    assert [path.name for path in store.jobs.iterdir()] == [key]
+
+
+def test_a_disk_that_is_full_keeps_no_job_locked(
+    tmp_path: Path, record: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = JobStore(tmp_path)
-    with store.open():
-        temporary = store.begin(record["key"])
-        assert temporary.parent == store.jobs
-        assert temporary.name.startswith(".tmp-")
-        write_result(temporary, record)
-        assert not store.is_done(record["key"])
-    (store.folder / ".tmp-report.md-1").write_text("half")
-    with store.open():
-        assert not list(store.jobs.iterdir())
-        assert not (store.folder / ".tmp-report.md-1").exists()
+    store, key = JobStore(tmp_path), record["key"]
+    lock = begin(store, key)
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.os, "replace", full_disk)
+        with pytest.raises(InputError, match="No space left on device"):
+            store.fail(key, lock, "too few sessions")
+    assert not list(store.jobs.iterdir())
+    os.close(begin(store, key))
 
 
 @pytest.mark.parametrize(
@@ -105,19 +186,18 @@ def test_ranks_must_be_there_and_whole(tmp_path: Path, record: dict[str, Any]) -
 @pytest.mark.parametrize("absent", ["record.json", "ranks.npz"])
 def test_incomplete_result_is_not_committed(tmp_path: Path, record: dict[str, Any], absent: str) -> None:
     store = JobStore(tmp_path)
-    with store.open():
-        temporary = store.begin(record["key"])
-        write_result(temporary, record)
-        (temporary / absent).unlink()
-        with pytest.raises(InputError, match=f"{absent} is missing"):
-            store.commit(temporary, record["key"])
+    lock = begin(store, record["key"])
+    write_result(store.work(record["key"]), record)
+    (store.work(record["key"]) / absent).unlink()
+    with pytest.raises(InputError, match=f"{absent} is missing"):
+        store.commit(record["key"], lock)
     assert not store.path(record["key"]).exists()
 
 
-def test_one_runner_at_a_time(tmp_path: Path) -> None:
+def test_one_writes_the_tables_at_a_time(tmp_path: Path) -> None:
     with (
         JobStore(tmp_path).open(),
-        pytest.raises(InputError, match="another hiersrec bench is at work here"),
+        pytest.raises(InputError, match=r"another hiersrec bench has been writing here for 0\.1 s"),
         JobStore(tmp_path).open(patience=0.1),
     ):
         pass
@@ -136,11 +216,7 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_write_keeps_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.csv"
     write_text(path, "old")
-
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(atomic.os, "replace", full)
+    monkeypatch.setattr(atomic.os, "replace", full_disk)
     with pytest.raises(InputError, match="No space left on device"):
         write_text(path, "new")
     assert path.read_text() == "old"

@@ -67,12 +67,16 @@ def test_item_fractions_change_only_models_with_candidates(tmp_path: Path) -> No
         {"speed": {"repeats": 3}},
         {"metrics": ["Recall"]},
         {"ks": [10]},
-        {"threads": 2},
     ],
 )
 def test_whatever_changes_a_result_changes_every_key(tmp_path: Path, change: dict[str, Any]) -> None:
     before, after = keys(tmp_path), keys(tmp_path, **change)
     assert all(before[name] != after[name] for name in before)
+
+
+def test_threads_are_recorded_and_change_no_key(tmp_path: Path) -> None:
+    assert keys(tmp_path) == keys(tmp_path, threads=2)
+    assert {job.threads for job in expand(make_suite(tmp_path, threads=2))} == {2}
 
 
 def test_data_changes_the_key(tmp_path: Path) -> None:

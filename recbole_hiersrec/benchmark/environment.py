@@ -28,7 +28,7 @@ PACKAGES = (
 
 
 def machine(device: Any) -> dict[str, Any]:
-    """Processor, cores, memory, system, and the device that the model ran on."""
+    """Processor, cores, memory, system, the device that the model ran on, and how many jobs ran at a time."""
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {
         "processor": _processor(),
@@ -36,6 +36,7 @@ def machine(device: Any) -> dict[str, Any]:
         "memory_gib": round(pages * size / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
         "device": str(device),
+        "jobs_at_a_time": int(os.environ.get("HIERSREC_WORKERS", "1")),
     }
 
 

@@ -23,7 +23,7 @@ from recbole_hiersrec.benchmark.candidates import build_retrieval, candidate_row
 from recbole_hiersrec.benchmark.parent import exit_with_parent
 from recbole_hiersrec.benchmark.prepare import Prepared, describe, prepare, protocol_of
 from recbole_hiersrec.benchmark.rankfiles import FILE, HITS, counted
-from recbole_hiersrec.benchmark.store import SCHEMA
+from recbole_hiersrec.benchmark.store import SCHEMA, STATE
 from recbole_hiersrec.benchmark.suite import Job
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.metrics import mean_metrics
@@ -32,6 +32,7 @@ from recbole_hiersrec.evaluation.scorer import Scorer
 from recbole_hiersrec.evaluation.speed import TimingRow, time_scorer
 from recbole_hiersrec.names import load_model_class
 from recbole_hiersrec.reading import parse
+from recbole_hiersrec.resuming import TrainingState
 from recbole_hiersrec.retrieval.budget import item_budget
 from recbole_hiersrec.scoring import cases_of, scorer_of
 from recbole_hiersrec.settings import SpeedSettings
@@ -60,6 +61,8 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     built = time.perf_counter() - began
     trainer = trainer_class(data.config, model)
     trainer.recboles = False
+    same = {"key": job.key, "threads": job.threads, "versions": environment.versions()}
+    trainer.kept = TrainingState(folder / STATE, same | {"code": environment.code_hash()})
     trainer.fit(data.train, data.valid, verbose=True, saved=False, show_progress=sys.stderr.isatty())
     report = trainer.report
     shutil.rmtree(folder / "training", ignore_errors=True)

@@ -1,21 +1,20 @@
-"""Run a suite: skip what is done, run the rest one after the other, each in a fresh process.
+"""Run a suite: skip what is done, run the rest, each job in a fresh process, several of them at a time if asked.
 
 A job's process gets two arguments, the path of job.json and the folder to write into. It writes
-record.json, ranks.npz and model/ there and exits 0; or writes one line to error.txt and exits otherwise.
+record.json, ranks.npz and model/ there and exits 0; or writes one line to error.txt and exits otherwise. What it
+keeps in state/ is there again when the job is started anew after a kill.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from recbole_hiersrec.atomic import write_text
 from recbole_hiersrec.benchmark.environment import code_hash
 from recbole_hiersrec.benchmark.store import JobStore
 from recbole_hiersrec.benchmark.suite import Job, expand, headline
-from recbole_hiersrec.errors import HierSRecError, InputError
+from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.settings import SuiteSettings
 
 COMMAND = (sys.executable, "-m", "recbole_hiersrec.benchmark.job")
@@ -34,10 +33,7 @@ SPINS = "2000"
 """How often a thread of OpenMP looks for work before it sleeps: libgomp's default makes a step with two threads 1.6
 times as slow beside another busy process, and this one is as fast alone (docs/experiments.md)."""
 GRACE_SECONDS = 5.0
-
-
-class JobError(HierSRecError):
-    """A job failed; the message is its one line."""
+POLL_SECONDS, WAIT_SECONDS = 0.05, 0.5  # until its own jobs, and those of other runners, are looked at again
 
 
 @dataclass
@@ -56,14 +52,16 @@ def run_suite(
     suite: SuiteSettings,
     runs_dir: Path,
     *,
+    workers: int = 1,
     command: Sequence[str] | None = None,
     echo: Callable[[str], None] = print,
 ) -> Outcome:
-    """Bring every job of ``suite`` to an end, below ``runs_dir/<suite>``.
+    """Bring every job of ``suite`` to an end, below ``runs_dir/<suite>``; other runners there share the work.
 
     Args:
         suite: what to run.
         runs_dir: folder of all suites' folders.
+        workers: jobs at a time; the suite's threads are divided among them.
         command: starts a job; job.json and a folder are appended. :data:`COMMAND` when absent.
         echo: takes the lines for the terminal.
 
@@ -73,16 +71,18 @@ def run_suite(
     Raises:
         InputError: the suite cannot run, the folder cannot be written, or it holds a damaged record.
     """
-    jobs = expand(suite)
-    outcome = Outcome(JobStore(runs_dir / suite.name), jobs)
-    store = outcome.store
-    with store.open() as lock:
-        done = [store.is_done(job.key) for job in jobs]
+    if workers < 1:
+        raise InputError(f"workers: received {workers}, allowed: whole numbers from 1")
+    jobs = [replace(job, threads=max(1, job.threads // workers)) for job in expand(suite)]
+    store = JobStore(runs_dir / suite.name)
+    with store.open():
+        store.tidy({job.key for job in jobs})
         write_text(store.folder / "jobs.json", json.dumps([job.to_dict() for job in jobs], indent=1) + "\n")
-        for number, (job, is_done) in enumerate(zip(jobs, done, strict=True), start=1):
-            line = f"[{number}/{len(jobs)}] {job.dataset} {job.name} seed {job.seed}"
-            _bring_to_end(job, is_done, outcome, command or COMMAND, lock, partial(_say, echo, line))
-    return outcome
+    work = _Work(store, jobs, workers, command or COMMAND, echo)
+    try:
+        return work.outcome()
+    finally:
+        work.stop()
 
 
 def load_jobs(folder: Path) -> list[Job]:
@@ -117,86 +117,188 @@ def describe_exit(status: int) -> str:
     return f"killed by {name}" + (", perhaps out of memory" if name == "SIGKILL" else "")
 
 
-def _bring_to_end(
-    job: Job, is_done: bool, outcome: Outcome, command: Sequence[str], lock: int, say: Callable[[str], None]
-) -> None:
-    if is_done:
-        outcome.done.append(job)
-        outcome.records.append(load_record(outcome.store, job))
-        other = outcome.records[-1].get("code") != code_hash()
-        return say(
-            ": already done" + (", by other code (delete its folder to run it again)" if other else "")
-        )
-    say(" ...")
-    start = time.monotonic()
-    try:
-        _run(job, outcome.store, command, lock)
-    except (JobError, InputError) as error:
-        outcome.failed.append((job, f"{error} (log: {outcome.store.log(job.key)})"))
-        return say(f": failed: {error}")
-    record = load_record(outcome.store, job)
-    outcome.ran.append(job)
-    outcome.records.append(record)
-    stopped = ", stopped by the clock" if record["status"] != "ok" else ""
-    return say(f": done in {time.monotonic() - start:.0f} s{_headline_text(record)}{stopped}")
+@dataclass
+class _Running:
+    """A job under way in a process of its own."""
+
+    number: int
+    job: Job
+    lock: int
+    process: subprocess.Popen[bytes]
+    start: float
 
 
-def _run(job: Job, store: JobStore, command: Sequence[str], lock: int) -> None:
-    """Run one job and commit what it wrote; a job that fails leaves only its log."""
-    temporary = store.begin(job.key)
-    log = store.log(job.key)
-    try:
-        description = temporary / "job.json"
-        write_text(description, json.dumps(job.to_dict(), indent=1) + "\n")
-        status = _wait([*command, str(description), str(temporary)], log, _environment(job.threads), lock)
-        if status != 0:
-            raise JobError(_error_line(temporary) or describe_exit(status))
-        store.commit(temporary, job.key)
-        log.unlink()
-    finally:
-        if temporary.exists():
-            shutil.rmtree(temporary)
+class _Work:
+    """The jobs of a suite, and where each of them stands. Jobs are known by their number in the suite, from 0.
 
-
-def _wait(command: list[str], log: Path, environment: Mapping[str, str], lock: int) -> int:
-    """Run ``command`` to its end; its standard output goes to ``log``, its progress bar (stderr) on to ours.
-
-    The process is its own group, so that Ctrl-C reaches the runner alone, which then ends the whole group;
-    and it holds the read end of a pipe and the folder's lock: see ``benchmark.parent``, ``JobStore.open``.
+    Args:
+        store: where results lie.
+        jobs: of the suite, in order.
+        workers: jobs at a time.
+        command: starts a job.
+        echo: takes the lines for the terminal.
     """
-    # Once Polars is imported, Ctrl-C would not end the wait below: its handler has system calls begin anew.
-    signal.siginterrupt(signal.SIGINT, True)
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            env=environment,
-            pass_fds=(lock,),
-            start_new_session=True,
+
+    def __init__(
+        self,
+        store: JobStore,
+        jobs: Sequence[Job],
+        workers: int,
+        command: Sequence[str],
+        echo: Callable[[str], None],
+    ) -> None:
+        self.store, self.jobs, self.workers = store, jobs, workers
+        self.command, self.echo = command, echo
+        self.began = time.time()
+        self.running: list[_Running] = []
+        self.done: set[int] = set()
+        self.records: dict[int, dict[str, Any]] = {}
+        self.failed: dict[int, str] = {}
+
+    def outcome(self) -> Outcome:
+        """Bring all jobs to an end."""
+        waiting = [number for number in range(len(self.jobs)) if not self._was_done(number)]
+        told: set[int] = set()  # jobs of which it was said that another runner works on them
+        while waiting or self.running:
+            pause = POLL_SECONDS
+            for number in list(waiting):
+                if len(self.running) == self.workers:
+                    break
+                if self._begin(number):
+                    waiting.remove(number)
+                    continue
+                pause = WAIT_SECONDS
+                if number not in told:
+                    told.add(number)
+                    self._say(number, ": another hiersrec bench works on it")
+            for running in [one for one in self.running if one.process.poll() is not None]:
+                self.running.remove(running)
+                self._end(running)
+            time.sleep(pause)
+        order = sorted(self.records)
+        return Outcome(
+            self.store,
+            list(self.jobs),
+            done=[self.jobs[n] for n in order if n in self.done],
+            ran=[self.jobs[n] for n in order if n not in self.done],
+            failed=[(self.jobs[n], message) for n, message in sorted(self.failed.items())],
+            records=[self.records[n] for n in order],
         )
+
+    def stop(self) -> None:
+        """End the jobs that are under way; what they go on from stays."""
+        for running in self.running:
+            _signal(running.process, signal.SIGTERM)
+        for running in self.running:
+            _stop(running.process)
+            self.store.abandon(running.job.key, running.lock)
+
+    def _was_done(self, number: int) -> bool:
+        """Whether the job has a result, of this runner or another; takes note of it."""
+        job = self.jobs[number]
+        if not self.store.is_done(job.key):
+            return False
+        self.done.add(number)
+        self.records[number] = load_record(self.store, job)
+        other = self.records[number].get("code") != code_hash()
+        hint = ", by other code (delete its folder to run it again)" if other else ""
+        self._say(number, f": already done{hint}")
+        return True
+
+    def _begin(self, number: int) -> bool:
+        """Start a job, or find that it needs no start; False while another runner works on it."""
+        job, store = self.jobs[number], self.store
+        lock = store.begin(job.key)
+        if lock is None:
+            return False
+        if self._was_done(number):
+            store.abandon(job.key, lock)
+            return True
+        if message := store.failed_since(job.key, self.began):
+            store.abandon(job.key, lock)
+            self._fail(number, message)
+            return True
         try:
-            return process.wait()
-        except BaseException:
-            _stop(process)
-            raise
-        finally:
-            if process.stdin:
-                process.stdin.close()
+            process = self._start(job, lock)
+        except (InputError, OSError) as error:
+            self._give_up(number, lock, str(error))
+            return True
+        self._say(number, " ...")
+        self.running.append(_Running(number, job, lock, process, time.monotonic()))
+        return True
+
+    def _start(self, job: Job, lock: int) -> subprocess.Popen[bytes]:
+        """Start the job's process; its standard output goes to its log, its progress bar (stderr) on to ours.
+
+        The process is its own group, so that Ctrl-C reaches the runner alone, which then ends the whole group;
+        and it holds the read end of a pipe and the job's lock: see ``benchmark.parent``, ``JobStore``.
+        """
+        work = self.store.work(job.key)
+        description = work / "job.json"
+        write_text(description, json.dumps(job.to_dict(), indent=1) + "\n")
+        with self.store.log(job.key).open("wb") as output:
+            return subprocess.Popen(
+                [*self.command, str(description), str(work)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=None if self.workers == 1 else output,  # two progress bars would overwrite each other
+                env=_environment(job.threads, self.workers),
+                pass_fds=(lock,),
+                start_new_session=True,
+            )
+
+    def _end(self, running: _Running) -> None:
+        """Store what a job left, or why it left nothing."""
+        number, job, lock = running.number, running.job, running.lock
+        assert running.process.stdin is not None
+        running.process.stdin.close()
+        status = running.process.returncode
+        if status != 0:
+            return self._give_up(number, lock, _error_line(self.store.work(job.key)) or describe_exit(status))
+        try:
+            self.store.commit(job.key, lock)
+        except (InputError, OSError) as error:
+            return self._give_up(number, lock, str(error))
+        record = load_record(self.store, job)
+        self.records[number] = record
+        stopped = ", stopped by the clock" if record["status"] != "ok" else ""
+        seconds = time.monotonic() - running.start
+        return self._say(number, f": done in {seconds:.0f} s{_headline_text(record)}{stopped}")
+
+    def _give_up(self, number: int, lock: int, message: str) -> None:
+        try:
+            self.store.fail(self.jobs[number].key, lock, message)
+        except (InputError, OSError) as error:  # a full disk: the other jobs go on
+            message += f"; {error}"
+        self._fail(number, message)
+
+    def _fail(self, number: int, message: str) -> None:
+        self.failed[number] = f"{message} (log: {self.store.log(self.jobs[number].key)})"
+        self._say(number, f": failed: {message}")
+
+    def _say(self, number: int, text: str) -> None:
+        job = self.jobs[number]
+        self.echo(f"[{number + 1}/{len(self.jobs)}] {job.dataset} {job.name} seed {job.seed}{text}")
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, number)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """End the process and its children: politely first, then not."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is None:
-            os.killpg(process.pid, number)
-            try:
-                process.wait(GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
+        _signal(process, number)
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+    if process.stdin:
+        process.stdin.close()
 
 
-def _environment(threads: int) -> dict[str, str]:
+def _environment(threads: int, workers: int) -> dict[str, str]:
     """This process's environment, with fixed hashing, the suite's number of threads, and memory that is kept.
 
     How threads wait is left to the user who said so.
@@ -204,17 +306,14 @@ def _environment(threads: int) -> dict[str, str]:
     fixed = dict.fromkeys(THREAD_VARIABLES, str(threads)) | ALLOCATOR
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
         fixed["GOMP_SPINCOUNT"] = SPINS
-    return os.environ | fixed | {"PYTHONHASHSEED": "0", "HIERSREC_RUNNER": str(os.getpid())}
+    fixed |= {"PYTHONHASHSEED": "0", "HIERSREC_RUNNER": str(os.getpid()), "HIERSREC_WORKERS": str(workers)}
+    return os.environ | fixed
 
 
 def _error_line(folder: Path) -> str:
     path = folder / "error.txt"
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
     return next((line.strip() for line in lines if line.strip()), "")
-
-
-def _say(echo: Callable[[str], None], line: str, text: str) -> None:
-    echo(line + text)
 
 
 def _headline_text(record: Mapping[str, Any]) -> str:

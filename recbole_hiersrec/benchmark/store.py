@@ -3,25 +3,34 @@
 runs/<suite>/jobs.json              the suite's jobs, in order
 runs/<suite>/jobs/<key>/            record.json, ranks.npz, model/, job.json: a finished job
 runs/<suite>/jobs/<key>.log         what a failed job printed
-runs/<suite>/jobs/.tmp-<key>-.../   a job under way
+runs/<suite>/jobs/<key>.error       the line of its failure
+runs/<suite>/jobs/.tmp-<key>/       a job under way: its lock, the state of its training, and what it has written
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from recbole_hiersrec.arrays import read_arrays
-from recbole_hiersrec.atomic import locked, recover_folder, replace_folder, writable_folder
+from recbole_hiersrec.atomic import (
+    locked,
+    recover_folder,
+    replace_folder,
+    try_lock,
+    writable_folder,
+    write_text,
+)
 from recbole_hiersrec.benchmark.rankfiles import FILE
 from recbole_hiersrec.errors import InputError
 
 SCHEMA = 1
+STATE, LOCK = "state", "lock"
 SECTIONS = {
     "status": str, "suite": str, "job": dict, "data": dict, "training": dict, "accuracy": list,
     "timing": list, "machine": dict, "versions": dict,
@@ -30,6 +39,9 @@ SECTIONS = {
 
 class JobStore:
     """Finished jobs below ``folder`` (runs/<suite>), one folder each, and those under way.
+
+    Several runners may work on one folder: whoever starts a job holds its lock, and so does the job's process, so
+    that a job which outlives its killed runner is not started a second time beside it.
 
     Args:
         folder: the suite's folder; only :meth:`open` creates it.
@@ -40,26 +52,34 @@ class JobStore:
         self.jobs = folder / "jobs"
 
     @contextmanager
-    def open(self, patience: float = 5.0) -> Iterator[int]:
-        """Hold the folder for writing; yields the lock's file descriptor, which jobs inherit.
-
-        A job that outlives its killed runner keeps the lock, so no second runner starts the same job
-        beside it. Whoever gets the lock knows that every temporary folder is a dead one's, and removes it.
+    def open(self, patience: float = 60.0) -> Iterator[None]:
+        """Hold the suite's own files (jobs.json, tables, report) for writing; for moments, as others wait for it.
 
         Args:
             patience: seconds to wait for another holder.
 
         Raises:
-            InputError: the folder cannot be written, or another runner holds it.
+            InputError: the folder cannot be written, or another runner does not let go of it.
         """
         writable_folder(self.jobs)
-        holder = f"{self.folder}: another hiersrec bench is at work here; wait for it to end"
-        with locked(self.folder / ".lock", patience, holder) as descriptor:
-            for leftover in (*self.jobs.glob(".tmp-*"), *self.folder.glob(".tmp-*")):
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-            for backup in self.jobs.glob(".old-*"):
-                recover_folder(self.jobs / backup.name.removeprefix(".old-"))
-            yield descriptor
+        holder = f"{self.folder}: another hiersrec bench has been writing here for {patience:g} s"
+        with locked(self.folder / ".lock", patience, holder):
+            yield
+
+    def tidy(self, keys: Collection[str]) -> None:
+        """Remove what dead runners left, but for what the jobs ``keys`` go on from. Needs :meth:`open`."""
+        for leftover in self.folder.glob(".tmp-*"):
+            _remove(leftover)
+        for work in self.jobs.glob(".tmp-*"):
+            key = work.name.removeprefix(".tmp-")
+            if work.is_file():
+                work.unlink()
+            elif key not in keys and (lock := self._lock(key)) is not None:
+                shutil.rmtree(work)
+                os.close(lock)
+        for key in keys:
+            if self.path(key).exists():
+                self._strip(key)
 
     def path(self, key: str) -> Path:
         """Folder of the finished job ``key``."""
@@ -69,12 +89,30 @@ class JobStore:
         """File that takes what the job ``key`` prints."""
         return self.jobs / f"{key}.log"
 
-    def begin(self, key: str) -> Path:
-        """Make the temporary folder that the job ``key`` writes into."""
-        return Path(tempfile.mkdtemp(prefix=f".tmp-{key}-", dir=self.jobs))
+    def work(self, key: str) -> Path:
+        """Folder that the job ``key`` writes into while it is under way."""
+        return self.jobs / f".tmp-{key}"
 
-    def commit(self, temporary: Path, key: str) -> dict[str, Any]:
-        """Make what the job wrote into ``temporary`` the result of job ``key``, in one step.
+    def begin(self, key: str) -> int | None:
+        """Take the job ``key`` on: its work folder is there, with nothing in it but the state of an earlier attempt.
+
+        Returns:
+            the lock's file descriptor, for :meth:`commit`, :meth:`abandon` or :meth:`fail`, which let go of it; or
+            None while another process works on the job.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        lock = self._lock(key)
+        if lock is not None:
+            recover_folder(self.path(key))
+            for path in self.work(key).iterdir():
+                if path.name not in (STATE, LOCK):
+                    _remove(path)
+        return lock
+
+    def commit(self, key: str, lock: int) -> dict[str, Any]:
+        """Make what lies in the work folder the result of job ``key``, in one step.
 
         Returns:
             the record.
@@ -82,12 +120,69 @@ class JobStore:
         Raises:
             InputError: record or ranks are missing, damaged or of another job; nothing is stored then.
         """
-        record = read_record(temporary, key)
-        if not _has_ranks(temporary):
-            raise InputError(f"{temporary / FILE} is missing")
-        temporary.chmod(0o755)  # mkdtemp makes folders that only their owner may read
-        replace_folder(temporary, self.path(key))
+        work = self.work(key)
+        record = read_record(work, key)
+        if not _has_ranks(work):
+            raise InputError(f"{work / FILE} is missing")
+        # Lock and state go along: without them a job that is not yet in its place could be begun, or begin anew.
+        replace_folder(work, self.path(key))
+        self._strip(key)
+        os.close(lock)
         return record
+
+    def abandon(self, key: str, lock: int) -> None:
+        """Let go of a job that was stopped; the state of its training stays for the next attempt."""
+        if not (self.work(key) / STATE).exists():
+            shutil.rmtree(self.work(key))
+        os.close(lock)
+
+    def fail(self, key: str, lock: int, message: str) -> None:
+        """Let go of a job that failed, and tell other runners why; its log stays."""
+        try:
+            with self.open():
+                write_text(self.error(key), message + "\n")
+        finally:
+            shutil.rmtree(self.work(key))
+            os.close(lock)
+
+    def error(self, key: str) -> Path:
+        """File with the line of a job's last failure."""
+        return self.jobs / f"{key}.error"
+
+    def failed_since(self, key: str, when: float) -> str:
+        """The line of a failure after ``when``, in seconds since the epoch; "" if there was none."""
+        path = self.error(key)
+        try:
+            return path.read_text(encoding="utf-8").strip() if path.stat().st_mtime >= when else ""
+        except FileNotFoundError:
+            return ""
+
+    def _strip(self, key: str) -> None:
+        """Remove what a finished job no longer needs; another runner may be doing the same."""
+        shutil.rmtree(self.path(key) / STATE, ignore_errors=True)
+        for path in (self.path(key) / LOCK, self.error(key), self.log(key)):
+            path.unlink(missing_ok=True)
+
+    def _lock(self, key: str) -> int | None:
+        """Lock the job ``key``, making its work folder; None while another process holds it."""
+        path = self.work(key) / LOCK
+        while True:
+            try:
+                path.parent.mkdir(exist_ok=True)
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            except FileNotFoundError:  # its holder let go of it in between
+                continue
+            except OSError as error:
+                raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+            if not try_lock(descriptor):
+                os.close(descriptor)
+                return None
+            try:
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    return descriptor
+            except FileNotFoundError:
+                pass
+            os.close(descriptor)  # the file of a holder that let go of it in between
 
     def load(self, key: str) -> dict[str, Any]:
         """Record of the finished job ``key``.
@@ -139,3 +234,7 @@ def _has_ranks(folder: Path) -> bool:
     except InputError as error:
         raise InputError(f"{error}; delete the folder {folder} to run this job again") from None
     return True
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -29,13 +29,8 @@ from recbole_hiersrec.names import check_model, model_source
 from recbole_hiersrec.reading import parse, read_yaml
 from recbole_hiersrec.settings import DatasetEntry, ModelEntry, SuiteSettings
 
-TABLE_ONLY = (
-    "key",
-    "suite",
-    "name",
-    "data_path",
-    "reference",
-)  # they change no result: the data's hash stands for its path
+NO_PART_OF_THE_KEY = ("key", "suite", "name", "data_path", "reference", "threads")
+"""They change no result: the data's hash stands for its path. (Threads move the last bits; they are recorded.)"""
 
 
 @dataclass(frozen=True)
@@ -151,7 +146,9 @@ def resolve(suite: SuiteSettings, dataset: DatasetEntry, model: ModelEntry) -> d
 
 def job_key(values: Mapping[str, Any]) -> str:
     """First 16 hex digits of SHA-256 over the canonical JSON of what the result depends on."""
-    content = {"schema": SCHEMA} | {key: value for key, value in values.items() if key not in TABLE_ONLY}
+    content = {"schema": SCHEMA} | {
+        key: value for key, value in values.items() if key not in NO_PART_OF_THE_KEY
+    }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -41,6 +41,15 @@ class LengthBuckets:
         self._random = np.random.default_rng(seed)
         self.shuffle = True
 
+    @property
+    def random_state(self) -> dict[str, Any]:
+        """Where the order of the epochs to come stands; can be set."""
+        return dict(self._random.bit_generator.state)
+
+    @random_state.setter
+    def random_state(self, state: dict[str, Any]) -> None:
+        self._random.bit_generator.state = state
+
     def __len__(self) -> int:
         """Steps of an epoch, up to rounding at the borders of the pools."""
         return max(1, round(len(self._lengths) / self._rows))

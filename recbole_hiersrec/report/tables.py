@@ -292,7 +292,10 @@ def speed(lines: Sequence[Entry]) -> Table:
     job = lines[0].records[0]["job"]
     headers = ["model", "items", "encoder ms", "retrieval ms", "top-k ms", "total ms", "total p95 ms"]
     ratios = ["latency gain", "throughput gain"]
-    title = f"Speed: one query; throughput at batch {job['speed']['batch_size']}; threads: {job['threads']}"
+    threads = sorted({str(record["job"]["threads"]) for line in lines for record in line.records})
+    title = (
+        f"Speed: one query; throughput at batch {job['speed']['batch_size']}; threads: {', '.join(threads)}"
+    )
     return _table(title, [*headers, "queries/s", *ratios, "index s"], rows, shown)
 
 
