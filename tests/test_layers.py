@@ -63,6 +63,8 @@ ORDER = (
     "benchmark.environment",
     "benchmark.prepare",
     "benchmark.candidates",
+    "benchmark.breakdown",
+    "benchmark.categories",
     "benchmark.job",
     "benchmark.runner",
     "report",
@@ -121,6 +123,8 @@ HEAVY = (
     "training",
     "benchmark.prepare",
     "benchmark.candidates",
+    "benchmark.breakdown",
+    "benchmark.categories",
     "benchmark.job",
 )
 """All others import neither torch nor RecBole nor FAISS."""

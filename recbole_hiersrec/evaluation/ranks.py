@@ -8,8 +8,8 @@ the places that a tied target could take. A target that may not be ranked is a m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -42,12 +42,14 @@ class RankTable:
         scored: for each label int64 [n], items scored.
         compared: for each label int64 [n], vectors compared to choose those items, beside those of the items scored;
             what a rule counts is said there.
+        recommended: for each k that was asked for int64 [N+1], cases in whose k best items each item is.
     """
 
     all: np.ndarray
     by_rule: dict[str, np.ndarray]
     scored: dict[str, np.ndarray]
     compared: dict[str, np.ndarray]
+    recommended: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 def target_ranks(scores: Tensor, target: Tensor, *, eligible: Tensor | None = None) -> Tensor:
@@ -80,6 +82,7 @@ def rank_cases(
     history: Literal["unmasked", "masked"],
     rules: Mapping[str, tuple[CandidateRule, float]] | None = None,
     batch_size: int = BATCH_ROWS,
+    list_ks: Sequence[int] = (),
 ) -> RankTable:
     """Rank the target of every case, among all items and among the candidates of every rule.
 
@@ -93,6 +96,7 @@ def rank_cases(
         history: ``masked`` makes the items of a history ineligible, in both kinds of ranking.
         rules: label -> (rule, item fraction in (0, 1]).
         batch_size: cases scored at once.
+        list_ks: lengths of the lists of best items that are counted, each at least 1.
 
     Raises:
         InputError: if a fraction leaves no item, ``history`` is neither of its two values, or the scores have
@@ -109,6 +113,7 @@ def rank_cases(
     scored, compared = (
         {label: torch.empty(len(cases), dtype=torch.long) for label in budgets} for _ in range(2)
     )
+    recommended = torch.zeros(len(list_ks), scorer.n_items + 1, dtype=torch.long)
     with torch.no_grad():
         for index in torch.arange(len(cases)).split(batch_size):
             scores, queries = _score(scorer, scorer.batch(index), cases.history[index])
@@ -116,6 +121,8 @@ def rank_cases(
             target = cases.target[index].to(scores.device)
             eligible = _unseen(scores, cases.history[index]) if history == "masked" else None
             ranks[index] = target_ranks(scores, target, eligible=eligible).cpu()
+            if list_ks:
+                recommended += count_recommended(scores, list_ks, eligible=eligible)
             for label, (rule, budget) in budgets.items():
                 found = rule.candidates(queries, budget)
                 _require_budget(found.ids, budget, label)
@@ -123,7 +130,8 @@ def rank_cases(
                 by_rule[label][index] = candidate_ranks(scores, target, ids, eligible=eligible).cpu()
                 scored[label][index] = (ids != 0).sum(1).cpu()
                 compared[label][index] = found.compared.cpu()
-    return RankTable(ranks.numpy(), _numpy(by_rule), _numpy(scored), _numpy(compared))
+    lists = dict(zip(list_ks, recommended.numpy(), strict=True))
+    return RankTable(ranks.numpy(), _numpy(by_rule), _numpy(scored), _numpy(compared), lists)
 
 
 def candidate_ranks(scores: Tensor, target: Tensor, ids: Tensor, *, eligible: Tensor | None = None) -> Tensor:
@@ -147,11 +155,58 @@ def candidate_ranks(scores: Tensor, target: Tensor, ids: Tensor, *, eligible: Te
     return ranks
 
 
+def count_recommended(scores: Tensor, ks: Sequence[int], *, eligible: Tensor | None = None) -> Tensor:
+    """Count in how many rows each item is among the k best; of equal scores the lowest id comes first.
+
+    Args:
+        scores: [B, N+1], finite for every item; column 0 (PAD) is never read.
+        ks: lengths of the lists, each at least 1; a row with fewer items that may be ranked has a shorter list.
+        eligible: bool [B, N+1], the items that are ranked; all of them when absent.
+
+    Returns:
+        long [len(ks), N+1], in the processor's memory.
+    """
+    n_items = scores.shape[1] - 1
+    counts = torch.zeros(len(ks), n_items + 1, dtype=torch.long)
+    for part in _row_parts(scores):
+        items = scores[part, 1:]
+        if eligible is not None:
+            items = items.masked_fill(~eligible[part, 1:], -torch.inf)
+        values, ids = items.topk(min(max(ks) + 1, n_items), dim=1)
+        ids = torch.where(values > -torch.inf, ids + 1, 0).cpu()  # 0: not eligible
+        for count, k in zip(counts, ks, strict=True):
+            torn = _torn(values, k)
+            count += torch.bincount(ids[~torn.cpu(), :k].flatten(), minlength=n_items + 1)
+            if torn.any():
+                count[1:] += _first_of_equal(items[torn], values[torn, k - 1 : k], k).sum(0).cpu()
+    counts[:, 0] = 0
+    return counts
+
+
+def _torn(values: Tensor, k: int) -> Tensor:
+    """Whether the k-th and the next of the falling ``values`` are equal, bool [B]: which item is k-th is open then."""
+    if k >= values.shape[1]:
+        return torch.zeros(len(values), dtype=torch.bool, device=values.device)
+    return (values[:, k - 1] == values[:, k]) & (values[:, k] > -torch.inf)
+
+
+def _first_of_equal(items: Tensor, border: Tensor, k: int) -> Tensor:
+    """Bool [B, N]: the k items above ``border`` [B, 1] or, as far as there is room, equal to it, lowest ids first."""
+    above, equal = items > border, items == border
+    room = k - above.sum(1, keepdim=True)
+    return above | (equal & (equal.cumsum(1) <= room))
+
+
+def _row_parts(scores: Tensor) -> list[slice]:
+    """Rows of ``scores`` that are looked at together."""
+    rows = max(1, _COMPARED_AT_ONCE // max(1, scores.shape[1]))
+    return [slice(start, start + rows) for start in range(0, len(scores), rows)]
+
+
 def _ranks(scores: Tensor, own: Tensor, eligible: Tensor | None) -> Tensor:
     """1 + greater + (equal - 1) / 2 of ``own`` [B, 1] among the eligible columns of ``scores``, as [B]."""
     ranks = torch.empty(len(scores), dtype=torch.float64, device=scores.device)
-    for rows in torch.arange(len(scores)).split(max(1, _COMPARED_AT_ONCE // max(1, scores.shape[1]))):
-        part = slice(int(rows[0]), int(rows[-1]) + 1)
+    for part in _row_parts(scores):
         greater, equal = scores[part] > own[part], scores[part] == own[part]
         if eligible is not None:
             greater &= eligible[part]
