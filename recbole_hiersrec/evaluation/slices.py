@@ -64,7 +64,7 @@ class PopularityBorders:
 
     Attributes:
         head: an item with at least as many is of the head.
-        tail: one with at most as many, but not 0, is of the tail.
+        tail: one with at most as many, but not 0, is of the tail; 0: there is no tail.
     """
 
     head: int
@@ -97,8 +97,8 @@ def popularity_borders(counts: np.ndarray) -> PopularityBorders:
     Head: the most popular items, which have 20 % of the interactions; tail: the least popular ones, which have 20 %;
     middle: the others (Abdollahpouri, Mansoury, Burke, Mobasher and Malthouse, *User-centered evaluation of popularity
     bias in recommender systems*, UMAP 2021, arXiv 2103.06364). Items of one popularity stay together: they are of the
-    head if less than 20 % are of more popular items, and of the tail if less than 20 % are of less popular ones; where
-    both hold, as where all items are alike, they are of the middle.
+    head if less than 20 % of the interactions are of more popular items, otherwise of the tail if less than 20 % are of
+    less popular ones.
 
     Args:
         counts: int64 [N], training interactions of each item, at least one of them above 0.
@@ -107,13 +107,9 @@ def popularity_borders(counts: np.ndarray) -> PopularityBorders:
     mass = levels * items  # interactions of the items of each popularity, rising
     below = np.cumsum(mass) - mass
     above = mass.sum() - below - mass
-    head, tail = FIFTH * above < mass.sum(), FIFTH * below < mass.sum()
-    both = head & tail
-    largest, smallest = int(levels[-1]), int(levels[0])
-    return PopularityBorders(
-        int(levels[head & ~both].min(initial=largest + 1)),
-        int(levels[tail & ~both].max(initial=smallest - 1)),
-    )
+    head = FIFTH * above < mass.sum()
+    tail = ~head & (FIFTH * below < mass.sum())
+    return PopularityBorders(int(levels[head].min()), int(levels[tail].max(initial=0)))
 
 
 def by_length(length: np.ndarray) -> Slicing:

@@ -299,18 +299,20 @@ def _reliability(lines: Sequence[Entry], colours: Colours, title: str) -> bytes:
 
 
 def _draw_reliability(axes: Axes, lines: Sequence[Entry], colours: Colours, level: str) -> None:
-    axes.plot([0, 1], [0, 1], color="0.4", linestyle="--", linewidth=1)
+    largest = 0.0
     for line in lines:
         points = pooled_bins(line, level)
         if points:
             confidence, accuracy, count = zip(*points, strict=True)
-            colour = colours[line.model]
-            axes.plot(confidence, accuracy, color=colour, linewidth=1, label=line.label)
             areas = [200 * cases / sum(count) for cases in count]
-            axes.scatter(confidence, accuracy, s=areas, color=[colour])
-    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="predicted probability", ylabel="right")
+            axes.plot(confidence, accuracy, color=colours[line.model], linewidth=1, label=line.label)
+            axes.scatter(confidence, accuracy, s=areas, color=[colours[line.model]])
+            largest = max(largest, *confidence, *accuracy)
+    axes.plot([0, 1], [0, 1], color="0.4", linestyle="--", linewidth=1)
+    limits = (0, 1.05 * largest)
+    axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="predicted probability", ylabel="share right")
     axes.set_title(level, fontsize="small")
-    axes.legend(loc="upper left", fontsize="x-small", title=None)
+    axes.legend(fontsize="x-small", title=None)
 
 
 def _name_legend(axes: Axes) -> None:
