@@ -172,29 +172,45 @@ def count_recommended(scores: Tensor, ks: Sequence[int], *, eligible: Tensor | N
         items = scores[part, 1:]
         if eligible is not None:
             items = items.masked_fill(~eligible[part, 1:], -torch.inf)
-        values, ids = items.topk(min(max(ks) + 1, n_items), dim=1)
-        ids = torch.where(values > -torch.inf, ids + 1, 0).cpu()  # 0: not eligible
+        ids = _best(items, min(max(ks), n_items)).cpu()
         for count, k in zip(counts, ks, strict=True):
-            torn = _torn(values, k)
-            count += torch.bincount(ids[~torn.cpu(), :k].flatten(), minlength=n_items + 1)
-            if torn.any():
-                count[1:] += _first_of_equal(items[torn], values[torn, k - 1 : k], k).sum(0).cpu()
+            count += torch.bincount(ids[:, :k].flatten(), minlength=n_items + 1)
     counts[:, 0] = 0
     return counts
 
 
-def _torn(values: Tensor, k: int) -> Tensor:
-    """Whether the k-th and the next of the falling ``values`` are equal, bool [B]: which item is k-th is open then."""
-    if k >= values.shape[1]:
-        return torch.zeros(len(values), dtype=torch.bool, device=values.device)
-    return (values[:, k - 1] == values[:, k]) & (values[:, k] > -torch.inf)
+def _best(items: Tensor, k: int) -> Tensor:
+    """Ids of the k items with the highest scores, best first, of equal ones the lowest id first.
+
+    Args:
+        items: scores of the items, [B, N]; minus infinity for those that may not be ranked.
+        k: 1 to N.
+
+    Returns:
+        long [B, k]; 0 where a row has fewer items that may be ranked.
+    """
+    values, places = items.topk(min(k + 1, items.shape[1]), dim=1)
+    border = values[:, k - 1 : k]
+    torn = (values[:, k:] == border).any(1) & (
+        border[:, 0] > -torch.inf
+    )  # the next item is as good as the last
+    values, places = values[:, :k], places[:, :k]
+    if torn.any():
+        places[torn] = _lowest(items[torn], values[torn], places[torn])
+    by_place = places.argsort(1)
+    values, places = values.gather(1, by_place), places.gather(1, by_place)
+    by_value = values.argsort(dim=1, descending=True, stable=True)
+    return torch.where(values > -torch.inf, places + 1, 0).gather(1, by_value)
 
 
-def _first_of_equal(items: Tensor, border: Tensor, k: int) -> Tensor:
-    """Bool [B, N]: the k items above ``border`` [B, 1] or, as far as there is room, equal to it, lowest ids first."""
-    above, equal = items > border, items == border
-    room = k - above.sum(1, keepdim=True)
-    return above | (equal & (equal.cumsum(1) <= room))
+def _lowest(items: Tensor, values: Tensor, places: Tensor) -> Tensor:
+    """``places`` [B, k] of the k best of ``items`` [B, N], the lowest of those that are as good as the last one."""
+    n_items, k = items.shape[1], values.shape[1]
+    border = values[:, -1:]
+    falling = torch.arange(n_items, 0, -1, dtype=torch.int32, device=items.device)
+    lowest = torch.where(items == border, falling, 0).topk(k, dim=1).indices
+    equal = values == border
+    return torch.where(equal, lowest.gather(1, (equal.cumsum(1) - 1).clamp(min=0)), places)
 
 
 def _row_parts(scores: Tensor) -> list[slice]:
