@@ -28,8 +28,10 @@ register()
 
 from test_job import TINY, job  # noqa: E402
 
-from recbole_hiersrec.benchmark.breakdown import list_lengths  # noqa: E402
+from recbole_hiersrec.benchmark.breakdown import case_facts, list_lengths  # noqa: E402
 from recbole_hiersrec.benchmark.job import run  # noqa: E402
+from recbole_hiersrec.benchmark.prepare import prepare  # noqa: E402
+from recbole_hiersrec.names import load_model_class  # noqa: E402
 from recbole_hiersrec.scoring import scorer_of  # noqa: E402
 from recbole_hiersrec.training import load_data_and_model  # noqa: E402
 
@@ -40,11 +42,11 @@ Record = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shop; one session goes back to its first item, another has but three, in the other department alone."""
+    """The shop; one session ends with an item that it had two steps before, another has but three items."""
     data_path = write_shop(tmp_path_factory.mktemp("data"))
     path = data_path / "shop" / "shop.inter"
     rows = path.read_text(encoding="utf-8").splitlines()
-    rows[6] = "u0\ti0\t1002500"
+    rows[6] = "u0\ti3\t1002500"
     rows += [f"short\ti{item}\t{1_000_000 + 500 * item}" for item in (5, 6, 7)]
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return data_path
@@ -90,7 +92,8 @@ def test_slices_by_hand(shop: Path, finished: tuple[Path, Record]) -> None:
     assert {
         name.removeprefix("category: "): n for name, n in cases.items() if "category" in name
     } == departments
-    assert cases.get("repeated: yes", 0) == repeats
+    assert (cases["repeated: yes"], repeats) == (1, 1)
+    assert sum(items[-1] in items[:-1] for items in sessions_of(shop).values()) > 1
     total = sum(training.values())
     places: Counter[str] = Counter()
     for target in targets:
@@ -230,6 +233,24 @@ def test_lengths_of_a_temporal_split(tmp_path: Path, cases: str, lengths: list[i
     protocol = {"split": "temporal", "max_length": 2, "test_cases": cases}
     run(job(data_path, model, protocol=protocol), tmp_path / "job")
     assert read_arrays(tmp_path / "job" / "ranks.npz")["length"].tolist() == lengths
+
+
+def test_rows_that_were_made_elsewhere_are_as_long_as_they_are(shop: Path) -> None:
+    described = job(shop, "SequentialPop", protocol={"max_length": 3})
+    data = prepare(described, load_model_class("SequentialPop"), Path("unused"))
+    assert sorted(case_facts(described, data).arrays["length"]) == [2, *[5] * 12]
+    cut = case_facts(described, replace(data, session_sizes=None)).arrays["length"]
+    assert sorted(cut) == [2, *[3] * 12]
+
+
+def test_a_column_that_holds_no_categories_is_left_out(tmp_path: Path) -> None:
+    data_path = write_shop(tmp_path / "data")
+    path = data_path / "shop" / "shop.item"
+    path.write_text(path.read_text(encoding="utf-8").replace("department:token", "department:float", 1))
+    (data_path / "shop" / "shop.yaml").write_text("category_fields: [department, gone, class]\n")
+    described = job(data_path, "SequentialPop", settings={**TINY, "category_fields": []})
+    facts = case_facts(described, prepare(described, load_model_class("SequentialPop"), Path("unused")))
+    assert (facts.level, len(facts.categories)) == ("class", 5)
 
 
 def test_a_cold_target(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def case_facts(job: Job, data: Prepared) -> CaseFacts:
     """Attributes of the test cases.
 
     Raises:
-        InputError: the column of the categories has the wrong type, or an item has two rows.
+        InputError: an item has two rows in the .item file, and its categories are asked for.
     """
     part = data.test._dataset
     cases, counts = cases_of(part), training_counts(data.train._dataset)
@@ -146,7 +146,8 @@ def _coarsest_level(job: Job, dataset: Any) -> tuple[str, np.ndarray, Sequence[s
     )
     for settings in (of_data, job.settings):
         named = settings.get("category_fields") or ()
-        fields = [field for field in ([named] if isinstance(named, str) else named) if field in columns]
+        names = [named] if isinstance(named, str) else named
+        fields = [name for name in names if columns.get(name) in ("token", "token_seq")]
         if fields:
             taxonomy = read_taxonomy(dataset, fields)
             for level, size in enumerate(taxonomy.sizes):
