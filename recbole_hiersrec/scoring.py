@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from torch import Tensor
 
 from recbole_hiersrec.data.catalogue import read_catalogue
 from recbole_hiersrec.data.dataset import HierSRecDataset, covering_rows, history_field, item_counts_of
+from recbole_hiersrec.data.taxonomy import Taxonomy
 from recbole_hiersrec.evaluation.scorer import Cases, Scorer, score
 from recbole_hiersrec.queries import Queries, checked_sessions
-from recbole_hiersrec.settings import hiersrec_settings
+from recbole_hiersrec.settings import HierSRecSettings, hiersrec_settings
 
 _TRIED = 32
 """Rows on which a model's form is looked at."""
@@ -175,18 +177,36 @@ def item_category_of(dataset: Any) -> np.ndarray | None:
     """
     catalogue = getattr(dataset, "catalogue", None)
     if catalogue is None:
-        settings = hiersrec_settings(dataset.config.final_config_dict, "candidates")
-        if not settings.category_fields:
-            return None
-        catalogue = read_catalogue(
-            Path(dataset.config["data_path"]) / f"{dataset.dataset_name}.item",
-            tokens_of(dataset)[1:],
-            settings.model_copy(update={"title_field": None, "metadata_fields": ()}),
-            item_field=dataset.iid_field,
-            separator=dataset.config["field_separator"],
-            seq_separator=dataset.config["seq_separator"],
-        )
+        fields = hiersrec_settings(dataset.config.final_config_dict, "candidates").category_fields
+        return read_taxonomy(dataset, fields).item_category if fields else None
     return catalogue.taxonomy.item_category if catalogue.taxonomy else None
+
+
+def read_taxonomy(dataset: Any, fields: Sequence[str]) -> Taxonomy:
+    """The taxonomy that columns of the data set's .item file make, for the data set's items.
+
+    Args:
+        dataset: any data set of RecBole, whatever it has loaded.
+        fields: columns, coarse to fine; at least one.
+
+    Raises:
+        InputError: a column does not exist or has the wrong type, or an item has two rows.
+    """
+    taxonomy = read_catalogue(
+        item_file(dataset),
+        tokens_of(dataset)[1:],
+        HierSRecSettings(category_fields=tuple(fields), title_field=None),
+        item_field=dataset.iid_field,
+        separator=dataset.config["field_separator"],
+        seq_separator=dataset.config["seq_separator"],
+    ).taxonomy
+    assert taxonomy is not None  # fields were named
+    return taxonomy
+
+
+def item_file(dataset: Any) -> Path:
+    """Where the .item file of a data set lies, if it has one."""
+    return Path(dataset.config["data_path"]) / f"{dataset.dataset_name}.item"
 
 
 def cases_of(dataset: Any) -> Cases:

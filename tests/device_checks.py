@@ -63,6 +63,7 @@ def check_equal(found: list[tuple[dict[str, Any], Any]]) -> None:
     (here, ranks_here), (there, ranks_there) = found
     assert (here["machine"]["device"], there["machine"]["device"]) == ("cpu", str(DEVICE))
     assert here["accuracy"] == there["accuracy"]
+    assert here["calibration"] == there["calibration"]
     assert ranks_here.keys() == ranks_there.keys()
     for name, values in ranks_here.items():
         assert np.array_equal(values, ranks_there[name]), name

@@ -64,6 +64,8 @@ ORDER = (
     "benchmark.environment",
     "benchmark.prepare",
     "benchmark.candidates",
+    "benchmark.breakdown",
+    "benchmark.categories",
     "benchmark.job",
     "benchmark.runner",
     "report",
@@ -123,6 +125,8 @@ HEAVY = (
     "training",
     "benchmark.prepare",
     "benchmark.candidates",
+    "benchmark.breakdown",
+    "benchmark.categories",
     "benchmark.job",
 )
 """All others import neither torch nor RecBole nor FAISS."""

@@ -414,3 +414,79 @@ def test_a_rule_that_breaks_its_promise_fails_the_ranking(ids, message):
     scorer = TableScorer(cases, torch.tensor([[7.0], [1.0], [2.0], [3.0], [4.0]]))
     with pytest.raises(HierSRecError, match=message):
         rank_cases(scorer, cases, history="unmasked", rules={"greedy": (Greedy(ids), 0.5)})
+
+
+def naive_lists(scores, k, eligible):
+    """How many rows have each item among their k best, by sorting each row."""
+    counts = [0] * scores.shape[1]
+    for row, allowed in zip(scores.tolist(), eligible.tolist(), strict=True):
+        items = [item for item in range(1, len(row)) if allowed[item]]
+        for item in sorted(items, key=lambda item: (-row[item], item))[:k]:
+            counts[item] += 1
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("items", "k", "expected"),
+    [
+        ([9, 5, 7, 1], 1, [1]),
+        ([9, 5, 7, 1], 2, [1, 3]),
+        ([5, 9, 5, 5], 2, [1, 2]),  # three are equal: the lowest id
+        ([5, 9, 5, 5], 3, [1, 2, 3]),
+        ([5, 9, 5, 5], 4, [1, 2, 3, 4]),
+        ([5, 9, 5, 5], 9, [1, 2, 3, 4]),
+        ([0.0, -0.0, -1, 1], 2, [1, 4]),
+        ([3, 3, 3, 3], 1, [1]),
+    ],
+)
+def test_the_best_items_by_hand(items, k, expected):
+    scores = torch.tensor([[PAD_SCORE, *items]])
+    found = ranks_module.count_recommended(scores, [k])[0]
+    assert found.nonzero().flatten().tolist() == expected
+    assert int(found.sum()) == len(expected)
+
+
+def test_the_best_of_the_eligible():
+    scores = torch.tensor([[PAD_SCORE, 5, 4, 4, 4, 3]] * 2)
+    eligible = torch.tensor(
+        [[True, False, False, True, True, True], [False, False, False, False, True, False]]
+    )
+    found = ranks_module.count_recommended(scores, [1, 2], eligible=eligible)
+    assert found.tolist() == [[0, 0, 0, 1, 1, 0], [0, 0, 0, 1, 2, 0]]
+
+
+@settings(max_examples=200)
+@given(
+    st.integers(1, 6),
+    st.integers(1, 9),
+    st.lists(st.integers(1, 11), min_size=1, max_size=3, unique=True),
+    st.integers(0, 2**31),
+    st.sampled_from([1, 7, 1 << 22]),
+)
+def test_the_best_items_against_a_sort(n_rows, n_items, ks, seed, at_once):
+    """Few different scores, so that most rows have ties; pieces of any size."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randint(0, 4, (n_rows, n_items + 1), generator=generator).float()
+    scores[:, 0] = PAD_SCORE
+    eligible = torch.rand(n_rows, n_items + 1, generator=generator) < 0.7
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranks_module, "_COMPARED_AT_ONCE", at_once)
+        some = ranks_module.count_recommended(scores, ks, eligible=eligible)
+        every = ranks_module.count_recommended(scores, ks)
+    assert some.tolist() == [naive_lists(scores, k, eligible) for k in ks]
+    assert every.tolist() == [naive_lists(scores, k, torch.ones_like(eligible)) for k in ks]
+
+
+@pytest.mark.parametrize("history", ["unmasked", "masked"])
+def test_lists_follow_the_rule_for_the_history(history):
+    generator = torch.Generator().manual_seed(5)
+    cases = random_cases(13, 9, generator)
+    scores = torch.randint(0, 5, (13, 10), generator=generator).float()
+    eligible = torch.ones(13, 10, dtype=torch.bool)
+    if history == "masked":
+        eligible.scatter_(1, cases.history, False)
+    table = rank_cases(FixedScorer(scores), cases, history=history, batch_size=4, list_ks=[1, 3])
+    assert {k: counts.tolist() for k, counts in table.recommended.items()} == {
+        k: naive_lists(scores, k, eligible) for k in (1, 3)
+    }
+    assert rank_cases(FixedScorer(scores), cases, history=history).recommended == {}

@@ -19,22 +19,23 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole_hiersrec import register
 from recbole_hiersrec.arrays import write_arrays
 from recbole_hiersrec.benchmark import environment
+from recbole_hiersrec.benchmark.breakdown import case_facts, list_lengths, list_rows, slice_rows
 from recbole_hiersrec.benchmark.candidates import build_retrieval, candidate_rows, exact_rows, scan_warnings
+from recbole_hiersrec.benchmark.categories import calibration_section, category_predictions, category_rows
 from recbole_hiersrec.benchmark.parent import exit_with_parent
-from recbole_hiersrec.benchmark.prepare import Prepared, describe, prepare, protocol_of
+from recbole_hiersrec.benchmark.prepare import describe, prepare, protocol_of
 from recbole_hiersrec.benchmark.rankfiles import FILE, HITS, counted
 from recbole_hiersrec.benchmark.store import SCHEMA, STATE
 from recbole_hiersrec.benchmark.suite import Job
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.metrics import mean_metrics
 from recbole_hiersrec.evaluation.ranks import RankTable, rank_cases
-from recbole_hiersrec.evaluation.scorer import Scorer
 from recbole_hiersrec.evaluation.speed import TimingRow, time_scorer
 from recbole_hiersrec.names import load_model_class
 from recbole_hiersrec.reading import parse
 from recbole_hiersrec.resuming import TrainingState
 from recbole_hiersrec.retrieval.budget import item_budget
-from recbole_hiersrec.scoring import cases_of, scorer_of
+from recbole_hiersrec.scoring import cases_of, scorer_of, training_counts
 from recbole_hiersrec.settings import SpeedSettings
 from recbole_hiersrec.training import HierSRecTrainer, ranked_at_once, save_model, way_of
 
@@ -74,12 +75,20 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     retrieval = build_retrieval(job, scorer, data.train._dataset)
     history = protocol_of(job).history
     rows = ranked_at_once(data.config)
-    ranks = rank_cases(scorer, cases, history=history, rules=retrieval.rules, batch_size=rows)
+    ranks = rank_cases(
+        scorer,
+        cases,
+        history=history,
+        rules=retrieval.rules,
+        batch_size=rows,
+        list_ks=list_lengths(job),
+    )
     other: Literal["masked", "unmasked"] = "masked" if history == "unmasked" else "unmasked"
     ranks_other = rank_cases(scorer, cases, history=other, batch_size=rows)
-    category_hits = _category_hits(model, scorer, data)
-    sessions = part.inter_feat[part.uid_field].numpy()
-    arrays = {"target": cases.target.numpy(), "session": sessions, f"history {other}": ranks_other.all}
+    predictions = category_predictions(model, scorer, data)
+    facts = case_facts(job, data)
+    arrays = {**facts.arrays, f"history {other}": ranks_other.all}
+    category_hits = {name: predicted.hit for name, predicted in predictions.items()}
     _write_ranks(folder / FILE, arrays, ranks, category_hits)
     _say("timing")
     speed = parse(SpeedSettings, job.speed, "speed")
@@ -95,7 +104,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         "status": "time limit" if report.stopped_by == "seconds" else "ok",
         "suite": job.suite,
         "job": job.to_dict(),
-        "data": describe(data),
+        "data": describe(data) | {"slices": facts.section()},
         "training": {
             "seconds": report.seconds + built,  # models may count the training part when they are made
             "epochs": report.epochs,
@@ -114,8 +123,11 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
             *_all_item_rows(job, ranks_other, f"history {other}"),
             *candidate_rows(job, ranks, retrieval, scorer.n_items),
             *exact_rows(retrieval.exact, scorer, len(cases), speed.k),
-            *_category_accuracy(category_hits, data),
+            *category_rows(predictions, data),
+            *slice_rows(job, ranks.all, facts),
+            *list_rows(ranks, training_counts(data.train._dataset)),
         ],
+        "calibration": calibration_section(predictions),
         "timing": timing,
         "machine": environment.machine(data.config["device"]),
         "versions": environment.versions(),
@@ -148,52 +160,6 @@ def _all_item_rows(job: Job, ranks: RankTable, name: str) -> list[dict[str, Any]
         everything | {"metric": metric, "k": k, "value": value, "n_cases": n}
         for metric, k, value, n in mean_metrics(ranks.all, job.metrics, job.ks)
     ]
-
-
-@torch.no_grad()
-def _category_hits(model: Any, scorer: Scorer, data: Prepared) -> dict[str, np.ndarray]:
-    """Per level, whether the likeliest category is the target's, bool [n]; empty without category heads."""
-    part = data.test._dataset
-    catalogue = getattr(part, "catalogue", None)
-    if not hasattr(model, "category_logits") or catalogue is None or catalogue.taxonomy is None:
-        return {}
-    if not model.category_logits(scorer.batch(torch.arange(1))):
-        return {}  # it has the categories, and does not predict them
-    hits: list[list[np.ndarray]] = [[] for _ in catalogue.taxonomy.levels]
-    for index in torch.arange(len(part)).split(256):
-        batch = scorer.batch(index)
-        wanted = catalogue.taxonomy.item_category[part.inter_feat[part.iid_field][index].numpy()]
-        for level, logits in enumerate(model.category_logits(batch)):
-            hits[level].append(logits.argmax(-1).cpu().numpy() == wanted[:, level])
-    return {
-        f"level {number}: {name}": np.concatenate(found)
-        for number, (name, found) in enumerate(zip(catalogue.taxonomy.levels, hits, strict=True), start=1)
-    }
-
-
-def _category_accuracy(hits: dict[str, np.ndarray], data: Prepared) -> list[dict[str, Any]]:
-    """Accuracy of each level, beside that of always naming the training part's most frequent category."""
-    rows = []
-    part = data.test._dataset
-    targets = part.inter_feat[part.iid_field].numpy()
-    for level, (name, hit) in enumerate(hits.items()):
-        categories = part.catalogue.taxonomy.item_category[:, level]
-        counts = np.bincount(categories[1:], weights=data.train._dataset.item_counts.numpy()[1:])
-        majority = categories[targets] == counts.argmax()
-        for metric, values in (("CategoryAccuracy", hit), ("MajorityCategory", majority)):
-            rows.append(
-                {
-                    "variant": "all items",
-                    "candidate_rule": "",
-                    "item_fraction": None,
-                    "slice": name,
-                    "metric": metric,
-                    "k": 1,
-                    "value": float(values.mean()),
-                    "n_cases": len(values),
-                }
-            )
-    return rows
 
 
 def _write_ranks(

@@ -27,12 +27,18 @@ from recbole_hiersrec.training import way_of
 
 @dataclass(frozen=True)
 class Prepared:
-    """Configuration and the three parts of a data set, as RecBole built them."""
+    """Configuration and the three parts of a data set, as RecBole built them.
+
+    Attributes:
+        session_sizes: interactions of each session, int64, by RecBole's id; None where the files hold ready-made rows,
+            whose histories are as long as they are.
+    """
 
     config: Any
     train: Any
     valid: Any
     test: Any
+    session_sizes: np.ndarray | None
 
 
 def prepare(job: Job, model_class: type[Any], checkpoints: Path) -> Prepared:
@@ -44,6 +50,7 @@ def prepare(job: Job, model_class: type[Any], checkpoints: Path) -> Prepared:
     prefixes = way_of(model_class) == "prefix rows"
     dataset = create_dataset(config) if prefixes else HierSRecDataset(config)
     _check_universe(job, config, dataset)
+    sizes = _session_sizes(dataset)
     train, valid, test = data_preparation(config, dataset)
     for name, part in (("validation", valid), ("test", test)):
         if len(part._dataset) == 0:
@@ -51,7 +58,14 @@ def prepare(job: Job, model_class: type[Any], checkpoints: Path) -> Prepared:
                 f"data set '{job.dataset}' has no {name} case; leave-one-out needs sessions of 4 or more"
             )
     init_seed(config["seed"], config["reproducibility"])
-    return Prepared(config, train, valid, test)
+    return Prepared(config, train, valid, test, sizes)
+
+
+def _session_sizes(dataset: Any) -> np.ndarray | None:
+    """See :class:`Prepared`; of a data set that still holds its log, before its rows are made."""
+    if dataset.benchmark_filename_list is not None:
+        return None
+    return np.bincount(dataset.inter_feat[dataset.uid_field], minlength=dataset.user_num)
 
 
 def _config_dict(job: Job, model_class: type[Any], checkpoints: Path) -> dict[str, Any]:

@@ -3,13 +3,18 @@
 Arrays of jobs/<key>/ranks.npz, one value a test case:
 
 - all, <rule>@<f>, history masked or unmasked: rank of the target; infinite where it is no candidate
-- target, session: item id of the target, number of the session; a publication keeps them once for all jobs of the
-  same cases, in cases/<hash>.npz
+- target, session: item id of the target, number of the session
+- length: items before the target, however many of them a model is shown
+- target popularity: training interactions of the target
+- repeated: whether the target stands in the history that a model is shown
+- category: of the target, on the level that record.json names: index in the names there, or their number for the others
 - category hit, level <m>: <name>: whether the likeliest category is the target's
 
 and as int [different numbers, 2], (number, cases that have it): scored <rule>@<f>, compared <rule>@<f>.
 
-A publication tells ranks up to :func:`depth_of` apart; those beyond are all depth + 1.
+A publication tells ranks up to :func:`depth_of` apart; those beyond are all depth + 1. What belongs to the cases
+(:data:`CASES`, of which jobs of older versions lack some) it keeps once for all jobs of the same cases, in
+cases/<hash>.npz.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.retrieval.budget import candidate_label
 
 FILE = "ranks.npz"
-CASES = ("target", "session")
+CASES = ("target", "session", "length", "target popularity", "repeated", "category")
 DEPTH = 100
 COUNTS = ("scored ", "compared ")
 HITS = "category hit"
@@ -74,7 +79,7 @@ def publish_ranks(source: Path, target: Path, record: Mapping[str, Any]) -> None
 
 
 def read_ranks(folder: Path, record: Mapping[str, Any]) -> Ranks:
-    """Arrays of the record's ranks, with targets and sessions where they are known.
+    """Arrays of the record's ranks, with what is known of their cases.
 
     Raises:
         InputError: a file is damaged or does not fit the record.

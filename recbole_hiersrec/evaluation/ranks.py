@@ -8,8 +8,8 @@ the places that a tied target could take. A target that may not be ranked is a m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -42,12 +42,14 @@ class RankTable:
         scored: for each label int64 [n], items scored.
         compared: for each label int64 [n], vectors compared to choose those items, beside those of the items scored;
             what a rule counts is said there.
+        recommended: for each k that was asked for int64 [N+1], cases in whose k best items each item is.
     """
 
     all: np.ndarray
     by_rule: dict[str, np.ndarray]
     scored: dict[str, np.ndarray]
     compared: dict[str, np.ndarray]
+    recommended: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 def target_ranks(scores: Tensor, target: Tensor, *, eligible: Tensor | None = None) -> Tensor:
@@ -80,6 +82,7 @@ def rank_cases(
     history: Literal["unmasked", "masked"],
     rules: Mapping[str, tuple[CandidateRule, float]] | None = None,
     batch_size: int = BATCH_ROWS,
+    list_ks: Sequence[int] = (),
 ) -> RankTable:
     """Rank the target of every case, among all items and among the candidates of every rule.
 
@@ -93,6 +96,7 @@ def rank_cases(
         history: ``masked`` makes the items of a history ineligible, in both kinds of ranking.
         rules: label -> (rule, item fraction in (0, 1]).
         batch_size: cases scored at once.
+        list_ks: lengths of the lists of best items that are counted, each at least 1.
 
     Raises:
         InputError: if a fraction leaves no item, ``history`` is neither of its two values, or the scores have
@@ -109,6 +113,7 @@ def rank_cases(
     scored, compared = (
         {label: torch.empty(len(cases), dtype=torch.long) for label in budgets} for _ in range(2)
     )
+    recommended = torch.zeros(len(list_ks), scorer.n_items + 1, dtype=torch.long)
     with torch.no_grad():
         for index in torch.arange(len(cases)).split(batch_size):
             scores, queries = _score(scorer, scorer.batch(index), cases.history[index])
@@ -116,6 +121,8 @@ def rank_cases(
             target = cases.target[index].to(scores.device)
             eligible = _unseen(scores, cases.history[index]) if history == "masked" else None
             ranks[index] = target_ranks(scores, target, eligible=eligible).cpu()
+            if list_ks:
+                recommended += count_recommended(scores, list_ks, eligible=eligible)
             for label, (rule, budget) in budgets.items():
                 found = rule.candidates(queries, budget)
                 _require_budget(found.ids, budget, label)
@@ -123,7 +130,8 @@ def rank_cases(
                 by_rule[label][index] = candidate_ranks(scores, target, ids, eligible=eligible).cpu()
                 scored[label][index] = (ids != 0).sum(1).cpu()
                 compared[label][index] = found.compared.cpu()
-    return RankTable(ranks.numpy(), _numpy(by_rule), _numpy(scored), _numpy(compared))
+    lists = dict(zip(list_ks, recommended.numpy(), strict=True))
+    return RankTable(ranks.numpy(), _numpy(by_rule), _numpy(scored), _numpy(compared), lists)
 
 
 def candidate_ranks(scores: Tensor, target: Tensor, ids: Tensor, *, eligible: Tensor | None = None) -> Tensor:
@@ -147,11 +155,74 @@ def candidate_ranks(scores: Tensor, target: Tensor, ids: Tensor, *, eligible: Te
     return ranks
 
 
+def count_recommended(scores: Tensor, ks: Sequence[int], *, eligible: Tensor | None = None) -> Tensor:
+    """Count in how many rows each item is among the k best; of equal scores the lowest id comes first.
+
+    Args:
+        scores: [B, N+1], finite for every item; column 0 (PAD) is never read.
+        ks: lengths of the lists, each at least 1; a row with fewer items that may be ranked has a shorter list.
+        eligible: bool [B, N+1], the items that are ranked; all of them when absent.
+
+    Returns:
+        long [len(ks), N+1], in the processor's memory.
+    """
+    n_items = scores.shape[1] - 1
+    counts = torch.zeros(len(ks), n_items + 1, dtype=torch.long)
+    for part in _row_parts(scores):
+        items = scores[part, 1:]
+        if eligible is not None:
+            items = items.masked_fill(~eligible[part, 1:], -torch.inf)
+        ids = _best(items, min(max(ks), n_items)).cpu()
+        for count, k in zip(counts, ks, strict=True):
+            count += torch.bincount(ids[:, :k].flatten(), minlength=n_items + 1)
+    counts[:, 0] = 0
+    return counts
+
+
+def _best(items: Tensor, k: int) -> Tensor:
+    """Ids of the k items with the highest scores, best first, of equal ones the lowest id first.
+
+    Args:
+        items: scores of the items, [B, N]; minus infinity for those that may not be ranked.
+        k: 1 to N.
+
+    Returns:
+        long [B, k]; 0 where a row has fewer items that may be ranked.
+    """
+    values, places = items.topk(min(k + 1, items.shape[1]), dim=1)
+    border = values[:, k - 1 : k]
+    torn = (values[:, k:] == border).any(1) & (
+        border[:, 0] > -torch.inf
+    )  # the next item is as good as the last
+    values, places = values[:, :k], places[:, :k]
+    if torn.any():
+        places[torn] = _lowest(items[torn], values[torn], places[torn])
+    by_place = places.argsort(1)
+    values, places = values.gather(1, by_place), places.gather(1, by_place)
+    by_value = values.argsort(dim=1, descending=True, stable=True)
+    return torch.where(values > -torch.inf, places + 1, 0).gather(1, by_value)
+
+
+def _lowest(items: Tensor, values: Tensor, places: Tensor) -> Tensor:
+    """``places`` [B, k] of the k best of ``items`` [B, N], the lowest of those that are as good as the last one."""
+    n_items, k = items.shape[1], values.shape[1]
+    border = values[:, -1:]
+    falling = torch.arange(n_items, 0, -1, dtype=torch.int32, device=items.device)
+    lowest = torch.where(items == border, falling, 0).topk(k, dim=1).indices
+    equal = values == border
+    return torch.where(equal, lowest.gather(1, (equal.cumsum(1) - 1).clamp(min=0)), places)
+
+
+def _row_parts(scores: Tensor) -> list[slice]:
+    """Rows of ``scores`` that are looked at together."""
+    rows = max(1, _COMPARED_AT_ONCE // max(1, scores.shape[1]))
+    return [slice(start, start + rows) for start in range(0, len(scores), rows)]
+
+
 def _ranks(scores: Tensor, own: Tensor, eligible: Tensor | None) -> Tensor:
     """1 + greater + (equal - 1) / 2 of ``own`` [B, 1] among the eligible columns of ``scores``, as [B]."""
     ranks = torch.empty(len(scores), dtype=torch.float64, device=scores.device)
-    for rows in torch.arange(len(scores)).split(max(1, _COMPARED_AT_ONCE // max(1, scores.shape[1]))):
-        part = slice(int(rows[0]), int(rows[-1]) + 1)
+    for part in _row_parts(scores):
         greater, equal = scores[part] > own[part], scores[part] == own[part]
         if eligible is not None:
             greater &= eligible[part]

@@ -22,6 +22,17 @@ DEFINITIONS = """\
   predicted probability; last-category: that of the last item; co-visitation: what came soon after the last items;
   popularity: what occurs most often. Items that are scored apart come first under every rule."""
 
+BEYOND = """\
+- slices, means over seeds: items before the target count all of the session, also those that a model is not shown.
+  Popularity of the target in training: head, the most popular items, with 20 % of the interactions; tail, the least
+  popular ones, with 20 %; middle, the others; cold, without any; items of one popularity stay together. In the history:
+  among the items that a model is shown. Categories: the 10 with most test cases, of the first level that has several.
+- recommended lists: the k best items of each test case, by the protocol's rule for items of the history; of equal
+  scores the lowest item id. Coverage: share of all items that are in a list. Gini: of how often each item is in one, 0
+  if all are equally often, near 1 if few items fill all lists. Novelty: mean of -log2 of the share of the training
+  interactions that a listed item has, in bits; an item without any counts as if it had one.
+- expected calibration error: cases in 15 bins of equal width by the probability of the likeliest category; the mean of
+  |share that is right - mean probability| over the bins, weighted by their cases."""
 
 LEARNED_FROM = "learned from the training part's co-occurrence"
 AFTER = "training interactions after the earliest test interaction"
@@ -81,7 +92,7 @@ def learned_note(records: Sequence[Record]) -> str:
 def provenance(records: Sequence[Record], suite: str) -> list[str]:
     """Protocol, machine, versions, and the command that makes the report again."""
     ordered = sorted(records, key=lambda record: record["key"])
-    parts = ["## Protocol and limits", _bullets(_protocol(ordered)), "### Definitions", DEFINITIONS]
+    parts = ["## Protocol and limits", _bullets(_protocol(ordered)), "### Definitions", _definitions(ordered)]
     for title, section in (("Machine", "machine"), ("Versions", "versions")):
         different = _distinct(record[section] for record in ordered)
         parts += [f"## {title}", *(_bullets(found) for found in different)]
@@ -104,6 +115,12 @@ def provenance(records: Sequence[Record], suite: str) -> list[str]:
     if warnings:
         parts += ["## Warnings", "\n".join(f"- {text}" for text in warnings)]
     return parts
+
+
+def _definitions(records: Sequence[Record]) -> str:
+    """Of what the records hold: those of older versions have no slices, lists and calibration."""
+    beyond = any("slices" in record["data"] for record in records)
+    return f"{DEFINITIONS}\n{BEYOND}" if beyond else DEFINITIONS
 
 
 def _protocol(records: Sequence[Record]) -> dict[str, Any]:

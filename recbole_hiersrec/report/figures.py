@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_hiersrec.benchmark.rankfiles import candidate_keys
 from recbole_hiersrec.benchmark.suite import headline
+from recbole_hiersrec.evaluation.slices import TARGET
+from recbole_hiersrec.report.breakdown import levels, pooled_bins, slice_cases
 from recbole_hiersrec.report.tables import (
     Entry,
     accuracy_value,
@@ -35,12 +37,15 @@ def draw_all(lines: Sequence[Entry], colours: Colours, title: str) -> dict[str, 
         ("scanned", _scanned_rows(lines), _draw_scanned),
         ("latency", _latency_rows(lines), _draw_latency),
         ("learning", _learning_rows(lines), _draw_learning),
+        ("popularity", _popularity_rows(lines), _draw_popularity),
     ):
         if rows:
             metric, k = headline(lines[0].records[0]["job"]["metrics"], lines[0].records[0]["job"]["ks"])
             drawn[stem] = _png(
                 rows, draw, {line.label: colours[line.model] for line in lines}, title, f"{metric}@{k}"
             )
+    if any(levels(line) for line in lines):
+        drawn["reliability"] = _reliability(lines, colours, title)
     return drawn
 
 
@@ -66,6 +71,11 @@ def _png(
 
 def png(drawing: Callable[[Axes], None], title: str) -> bytes:
     """One titled picture as PNG; the same drawing gives the same bytes."""
+    return panels([drawing], title)
+
+
+def panels(drawings: Sequence[Callable[[Axes], None]], title: str) -> bytes:
+    """Pictures side by side below one title, as PNG; the same drawings give the same bytes."""
     import seaborn as sns
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -73,9 +83,13 @@ def png(drawing: Callable[[Axes], None], title: str) -> bytes:
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         figure = Figure(figsize=(9.0, 4.8), layout="constrained")
         FigureCanvasAgg(figure)  # no window system, and the caller's own backend stays as it is
-        axes = figure.add_subplot()
-        drawing(axes)
-        axes.set_title(title, fontsize="medium")
+        every = [figure.add_subplot(1, len(drawings), number) for number in range(1, len(drawings) + 1)]
+        for drawing, axes in zip(drawings, every, strict=True):
+            drawing(axes)
+        if len(every) == 1:
+            every[0].set_title(title, fontsize="medium")
+        else:
+            figure.suptitle(title, fontsize="medium")
         content = BytesIO()
         figure.savefig(content, format="png", dpi=120, metadata={"Software": None})
     return content.getvalue()
@@ -249,6 +263,56 @@ def _draw_learning(axes: Axes, frame: pd.DataFrame, colours: Colours, _: str) ->
     )
     axes.set(xlabel="training time (s)", ylabel=f"validation {frame['metric'].iloc[0]}")
     _name_legend(axes)
+
+
+def _popularity_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
+    ranked = [line for line in lines if line.ranked]
+    cases = slice_cases(ranked, TARGET)
+    return [
+        {"model": line.label, "target": f"{name}\n({n_cases} cases)", "value": value}
+        for name, n_cases in cases.items()
+        for line in ranked
+        for value in line.values(partial(_headline_in, part=f"{TARGET}: {name}"))
+    ]
+
+
+def _headline_in(record: Mapping[str, Any], part: str) -> float | None:
+    return accuracy_value(record, *headline(record["job"]["metrics"], record["job"]["ks"]), part=part)
+
+
+def _draw_popularity(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: str) -> None:
+    import seaborn as sns
+
+    several = frame.duplicated(["model", "target"]).any()
+    bar = "sd" if several else None
+    sns.barplot(frame, x="target", y="value", hue="model", palette=colours, errorbar=bar, ax=axes)
+    axes.set(xlabel="", ylabel=metric + (" (mean ± SD of seeds)" if several else ""))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", title=None)
+
+
+def _reliability(lines: Sequence[Entry], colours: Colours, title: str) -> bytes:
+    """A panel a level; each model's bins are those of all its seeds together."""
+    names = list(dict.fromkeys(level for line in lines for level in levels(line)))
+    return panels(
+        [partial(_draw_reliability, lines=lines, colours=colours, level=level) for level in names], title
+    )
+
+
+def _draw_reliability(axes: Axes, lines: Sequence[Entry], colours: Colours, level: str) -> None:
+    largest = 0.0
+    for line in lines:
+        points = pooled_bins(line, level)
+        if points:
+            confidence, accuracy, count = zip(*points, strict=True)
+            areas = [200 * cases / sum(count) for cases in count]
+            axes.plot(confidence, accuracy, color=colours[line.model], linewidth=1, label=line.label)
+            axes.scatter(confidence, accuracy, s=areas, color=[colours[line.model]])
+            largest = max(largest, *confidence, *accuracy)
+    axes.plot([0, 1], [0, 1], color="0.4", linestyle="--", linewidth=1)
+    limits = (0, 1.05 * largest)
+    axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="predicted probability", ylabel="share right")
+    axes.set_title(level, fontsize="small")
+    axes.legend(fontsize="x-small", title=None)
 
 
 def _name_legend(axes: Axes) -> None:

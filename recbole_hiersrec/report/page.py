@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from recbole_hiersrec.atomic import writable_folder, write_bytes, write_text
 from recbole_hiersrec.benchmark.suite import Job
-from recbole_hiersrec.report import tables, terminal
+from recbole_hiersrec.evaluation.slices import KINDS, TARGET
+from recbole_hiersrec.report import breakdown, tables, terminal
 from recbole_hiersrec.report.claim import case_count, claim
 from recbole_hiersrec.report.comparison import Comparison, Group, compare, comparison_frame
 from recbole_hiersrec.report.facts import data_facts, learned_note, provenance
@@ -21,6 +23,8 @@ CAPTIONS = {
     "scanned": "The same against all the work: vectors compared to find the candidates, and items scored.",
     "latency": "Accuracy against the latency of one query: all items beside candidates at each item fraction.",
     "learning": "Validation accuracy against training time.",
+    "popularity": "Accuracy by the target's popularity in training.",
+    "reliability": "How often the likeliest category is right against its predicted probability; areas: test cases.",
 }
 
 
@@ -107,12 +111,15 @@ def _sections(
 ) -> list[str]:
     lines, (dataset, protocol) = tables.entries(records), group
     parts = [f"## {dataset}", f"Protocol: {protocol}. Every figure below is of {case_count(records)}."]
-    makers = (
+    makers: tuple[tuple[Callable[[Sequence[tables.Entry]], tables.Table], str], ...] = (
         (tables.leaderboard, "accuracy"),
         (tables.all_metrics, "learning"),
         (tables.other_history, ""),
+        *((partial(breakdown.slices, kind=kind), "popularity" if kind == TARGET else "") for kind in KINDS),
+        (breakdown.lists, ""),
         (tables.candidates, "candidates"),
         (tables.categories, ""),
+        (breakdown.calibrations, "reliability"),
         (tables.training, ""),
         (tables.speed, "latency"),
     )

@@ -73,7 +73,7 @@ class Table:
         return "\n\n".join([body, *self.notes])
 
 
-TEXT_COLUMNS = ("model", "items", "level", "stopped by", "training data", "rule")
+TEXT_COLUMNS = ("model", "items", "level", "slice", "stopped by", "training data", "rule")
 
 
 def label(record: Record) -> str:
