@@ -11,12 +11,12 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import init_seed
 
-from recbole_hiersrec.benchmark.suite import Job
+from recbole_hiersrec.benchmark.suite import Job, reason_to_skip
 from recbole_hiersrec.data.dataset import HierSRecDataset
 from recbole_hiersrec.data.files import atomic_files, read_columns
 from recbole_hiersrec.data.manifest import read_manifest
 from recbole_hiersrec.data.sessions import read_sessions
-from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.errors import InputError, SkippedError
 from recbole_hiersrec.evaluation.scorer import universe_fingerprint
 from recbole_hiersrec.names import recbole_folder
 from recbole_hiersrec.reading import parse, read_yaml
@@ -36,7 +36,15 @@ class Prepared:
 
 
 def prepare(job: Job, model_class: type[Any], checkpoints: Path) -> Prepared:
-    """Make RecBole's configuration and data for a job; the item universe and the cases are the same for all models."""
+    """Make RecBole's configuration and data for a job; the item universe and the cases are the same for all models.
+
+    Raises:
+        SkippedError: the model cannot use the data set or its split.
+        InputError: there are no cases, or other items than those of the protocol.
+    """
+    reason = reason_to_skip(job, *(base.__name__ for base in model_class.__mro__))
+    if reason:
+        raise SkippedError(reason)
     config = Config(
         model=model_class, dataset=job.dataset, config_dict=_config_dict(job, model_class, checkpoints)
     )
@@ -79,12 +87,12 @@ def _config_dict(job: Job, model_class: type[Any], checkpoints: Path) -> dict[st
     if "train_neg_sample_args" not in values and not _needs_negatives(model_class, values):
         values["train_neg_sample_args"] = None
     item = values.get("ITEM_ID_FIELD", "item_id")
-    features = _recbole_default(model_class, values, "selected_features")
+    attribute = _recbole_default(model_class, values, "item_attribute")
+    features = _recbole_default(model_class, values, "selected_features") or ([attribute] if attribute else [])
     if protocol.catalogue_items or features:
-        # Reading features puts all of .item's items into RecBole's universe; the hashes of the table will tell.
-        values["load_col"] = {"inter": "*", "item": [item, *(features or [])]} | (
-            values.get("load_col") or {}
-        )
+        values["load_col"] = {"inter": "*", "item": [item, *features]} | (values.get("load_col") or {})
+        # Otherwise RecBole drops the interactions of items that have no row in the .item file.
+        values.setdefault("filter_inter_by_user_or_item", False)
     return values
 
 
@@ -105,12 +113,10 @@ def _check_universe(job: Job, config: Any, dataset: Any) -> None:
 def _needs_negatives(model_class: type[Any], values: dict[str, Any]) -> bool:
     """Whether RecBole's sampler must draw negatives: not for a softmax over all items."""
     declared = getattr(model_class, "input_type", None)
-    if declared is not None and declared.name == "PAIRWISE":
-        return True
     if not model_class.__module__.startswith("recbole."):
-        return False
+        return declared is not None and declared.name == "PAIRWISE"
     loss = _recbole_default(model_class, values, "loss_type")
-    return loss != "CE"  # none at all: DIN and DIEN learn from labels
+    return loss not in ("CE", "NLL")  # none at all: DIN, DIEN and TransRec learn from pairs or labels
 
 
 def _recbole_default(model_class: type[Any], values: dict[str, Any], key: str) -> Any:
