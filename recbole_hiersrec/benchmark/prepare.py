@@ -51,7 +51,7 @@ def prepare(job: Job, model_class: type[Any], checkpoints: Path) -> Prepared:
     init_seed(config["seed"], config["reproducibility"])
     prefixes = way_of(model_class) == "prefix rows"
     dataset = create_dataset(config) if prefixes else HierSRecDataset(config)
-    _check_universe(job, config, dataset)
+    check_universe(job, config, dataset)
     train, valid, test = data_preparation(config, dataset)
     for name, part in (("validation", valid), ("test", test)):
         if len(part._dataset) == 0:
@@ -96,8 +96,15 @@ def _config_dict(job: Job, model_class: type[Any], checkpoints: Path) -> dict[st
     return values
 
 
-def _check_universe(job: Job, config: Any, dataset: Any) -> None:
-    """Refuse items that only the .item file knows, which RecBole takes in when a model reads item features."""
+def check_universe(job: Job, config: Any, dataset: Any) -> None:
+    """Refuse items that only the .item file knows, unless the protocol has them.
+
+    Models that read item features make RecBole load that file; ``catalogue_items: false`` leaves those items out, but
+    a data set class of the user's own may not.
+
+    Raises:
+        InputError: the data set has more items than the interactions.
+    """
     if protocol_of(job).catalogue_items:
         return
     field, separator = config["ITEM_ID_FIELD"], config["field_separator"]

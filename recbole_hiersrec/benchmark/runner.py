@@ -1,7 +1,8 @@
 """Run a suite: skip what is done, run the rest one after the other, each in a fresh process.
 
 A job's process gets two arguments, the path of job.json and the folder to write into. It writes
-record.json, ranks.npz and model/ there and exits 0; or writes one line to error.txt and exits otherwise.
+record.json, ranks.npz and model/ there and exits 0; or writes one line to error.txt, or to skipped.txt where the
+model cannot use the data, and exits otherwise.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from typing import Any
 from recbole_hiersrec.atomic import write_text
 from recbole_hiersrec.benchmark.environment import code_hash
 from recbole_hiersrec.benchmark.store import JobStore
-from recbole_hiersrec.benchmark.suite import Job, expand, headline
-from recbole_hiersrec.errors import HierSRecError, InputError
+from recbole_hiersrec.benchmark.suite import Job, expand, headline, reason_to_skip
+from recbole_hiersrec.errors import HierSRecError, InputError, SkippedError
 from recbole_hiersrec.settings import SuiteSettings
 
 COMMAND = (sys.executable, "-m", "recbole_hiersrec.benchmark.job")
@@ -49,6 +50,7 @@ class Outcome:
     done: list[Job] = field(default_factory=list)
     ran: list[Job] = field(default_factory=list)
     failed: list[tuple[Job, str]] = field(default_factory=list)
+    skipped: list[tuple[Job, str]] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -68,7 +70,7 @@ def run_suite(
         echo: takes the lines for the terminal.
 
     Returns:
-        what was done before, what ran now, what failed.
+        what was done before, what ran now, what failed, what was skipped because the model cannot use the data.
 
     Raises:
         InputError: the suite cannot run, the folder cannot be written, or it holds a damaged record.
@@ -82,6 +84,7 @@ def run_suite(
         for number, (job, is_done) in enumerate(zip(jobs, done, strict=True), start=1):
             line = f"[{number}/{len(jobs)}] {job.dataset} {job.name} seed {job.seed}"
             _bring_to_end(job, is_done, outcome, command or COMMAND, lock, partial(_say, echo, line))
+        store.write_skipped({job.key: reason for job, reason in outcome.skipped})
     return outcome
 
 
@@ -127,10 +130,17 @@ def _bring_to_end(
         return say(
             ": already done" + (", by other code (delete its folder to run it again)" if other else "")
         )
+    reason = reason_to_skip(job)
+    if reason:
+        outcome.skipped.append((job, reason))
+        return say(f": skipped: {reason}")
     say(" ...")
     start = time.monotonic()
     try:
         _run(job, outcome.store, command, lock)
+    except SkippedError as error:
+        outcome.skipped.append((job, str(error)))
+        return say(f": skipped: {error}")
     except (JobError, InputError) as error:
         outcome.failed.append((job, f"{error} (log: {outcome.store.log(job.key)})"))
         return say(f": failed: {error}")
@@ -150,7 +160,11 @@ def _run(job: Job, store: JobStore, command: Sequence[str], lock: int) -> None:
         write_text(description, json.dumps(job.to_dict(), indent=1) + "\n")
         status = _wait([*command, str(description), str(temporary)], log, _environment(job.threads), lock)
         if status != 0:
-            raise JobError(_error_line(temporary) or describe_exit(status))
+            reason = _line(temporary / "skipped.txt")
+            if reason:
+                log.unlink()
+                raise SkippedError(reason)
+            raise JobError(_line(temporary / "error.txt") or describe_exit(status))
         store.commit(temporary, job.key)
         log.unlink()
     finally:
@@ -207,8 +221,8 @@ def _environment(threads: int) -> dict[str, str]:
     return os.environ | fixed | {"PYTHONHASHSEED": "0", "HIERSREC_RUNNER": str(os.getpid())}
 
 
-def _error_line(folder: Path) -> str:
-    path = folder / "error.txt"
+def _line(path: Path) -> str:
+    """First line of a file that is not blank; empty where there is none."""
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
     return next((line.strip() for line in lines if line.strip()), "")
 

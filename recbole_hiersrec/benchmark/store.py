@@ -1,6 +1,7 @@
 """Where results lie on disk: written under a temporary name, renamed when complete, never half there.
 
 runs/<suite>/jobs.json              the suite's jobs, in order
+runs/<suite>/skipped.json           key -> reason, of jobs whose model cannot use the data
 runs/<suite>/jobs/<key>/            record.json, ranks.npz, model/, job.json: a finished job
 runs/<suite>/jobs/<key>.log         what a failed job printed
 runs/<suite>/jobs/.tmp-<key>-.../   a job under way
@@ -11,17 +12,18 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from recbole_hiersrec.arrays import read_arrays
-from recbole_hiersrec.atomic import locked, recover_folder, replace_folder, writable_folder
+from recbole_hiersrec.atomic import locked, recover_folder, replace_folder, writable_folder, write_text
 from recbole_hiersrec.benchmark.rankfiles import FILE
 from recbole_hiersrec.errors import InputError
 
 SCHEMA = 1
+SKIPPED = "skipped.json"
 SECTIONS = {
     "status": str, "suite": str, "job": dict, "data": dict, "training": dict, "accuracy": list,
     "timing": list, "machine": dict, "versions": dict,
@@ -96,6 +98,27 @@ class JobStore:
             InputError: it is missing, truncated, or of another program, version or job.
         """
         return read_record(self.path(key), key)
+
+    def write_skipped(self, reasons: Mapping[str, str]) -> None:
+        """Note the jobs (by key) that were skipped, and why."""
+        write_text(self.folder / SKIPPED, json.dumps(dict(reasons), indent=1) + "\n")
+
+    def skipped(self) -> dict[str, str]:
+        """Key -> reason, as last noted; none where nothing was.
+
+        Raises:
+            InputError: the note is damaged.
+        """
+        path = self.folder / SKIPPED
+        try:
+            reasons = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (ValueError, OSError) as error:
+            raise InputError(f"{path} is damaged ({error}); run hiersrec bench again") from None
+        if not isinstance(reasons, dict) or not all(isinstance(reason, str) for reason in reasons.values()):
+            raise InputError(f"{path} is damaged (no reasons by key); run hiersrec bench again")
+        return reasons
 
     def is_done(self, key: str) -> bool:
         """Whether job ``key`` has a sound record and its ranks.
