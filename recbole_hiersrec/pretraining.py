@@ -19,7 +19,9 @@ def is_pretrained(model_class: type[Any]) -> bool:
     return issubclass(model_class, S3Rec)
 
 
-def pretrained(model_class: type[Any], config: Any, train: Any, show_progress: bool = False) -> HierSRecTrainer:
+def pretrained(
+    model_class: type[Any], config: Any, train: Any, show_progress: bool = False
+) -> HierSRecTrainer:
     """Pretrain for ``pretrain_epochs``, as S3RecTrainer does, and return the trainer of the second stage.
 
     Optimiser steps and seconds count towards the limits of both stages together. The second stage begins with the

@@ -53,8 +53,7 @@ def publish(name: str, runs_dir: Path, results_dir: Path) -> Path:
             shutil.copyfile(store.path(job.key) / "record.json", new / "jobs" / job.key / "record.json")
             publish_ranks(source, new, store.load(job.key))
         shutil.copyfile(source / "jobs.json", new / "jobs.json")
-        if skipped:
-            JobStore(new).write_skipped({job.key: reason for job, reason in skipped})
-        write_report(new, [load_record(store, job) for job in jobs], skipped=skipped)
+        JobStore(new).write_skipped({job.key: reason for job, reason in skipped})
+        write_report(new, [load_record(store, job) for job in jobs], (), skipped)
         replace_folder(new, target)
     return target

@@ -1,4 +1,4 @@
-"""Every sequential model of RecBole that suites name has defaults here, trains within limits and ranks the same cases."""
+"""Twenty sequential models of RecBole in suites: defaults, training within limits, the same items and cases for all."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ from recbole_hiersrec.names import load_model_class, recbole_folder  # noqa: E40
 from recbole_hiersrec.scoring import cases_of, scorer_of  # noqa: E402
 from recbole_hiersrec.training import HierSRecTrainer, load_data_and_model  # noqa: E402
 
-MODELS = (
-    "GRU4Rec NARM STAMP SASRec BERT4Rec SRGNN GCSAN LightSANs CORE FEARec NextItNet Caser SINE HGN FPMC TransRec "
-    "GRU4RecF SASRecF FDSA S3Rec"
-).split()
+NAMES = """
+    GRU4Rec NARM STAMP SASRec BERT4Rec SRGNN GCSAN LightSANs CORE FEARec NextItNet Caser SINE HGN FPMC TransRec
+    GRU4RecF SASRecF FDSA S3Rec
+"""
+MODELS = NAMES.split()
 SMALL = {
     "hidden_size": 8, "inner_size": 8, "n_heads": 1, "embedding_size": 8, "block_num": 1, "prototype_size": 4,
     "pretrain_epochs": 1, "learning_rate": 0.01, "train_batch_size": 16, "gpu_id": "",
@@ -68,7 +69,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shop with an item that nobody clicked, one without a row, and one without a class."""
     data_path = write_shop(tmp_path_factory.mktemp("data"))
     path = data_path / "shop" / "shop.item"
-    text = path.read_text(encoding="utf-8").replace("i7\td1\tc3\tthing number 7\n", "").replace("\tc1\t", "\t\t", 1)
+    text = (
+        path.read_text(encoding="utf-8")
+        .replace("i7\td1\tc3\tthing number 7\n", "")
+        .replace("\tc1\t", "\t\t", 1)
+    )
     path.write_text(text + "i99\td9\tc9\tnever sold\n", encoding="utf-8")
     return data_path
 
@@ -156,7 +161,11 @@ def test_defaults(model: str) -> None:
     values = yaml.safe_load(text)
     check_keys(values, model)
     assert not values.keys() & OWNED.keys()
-    assert not values.keys() & {"train_neg_sample_args", "selected_features", "item_attribute"}  # follow from others
+    assert not values.keys() & {
+        "train_neg_sample_args",
+        "selected_features",
+        "item_attribute",
+    }  # follow from others
     assert values.get("loss_type", "BPR") == ("BPR" if model in ("FPMC", "TransRec") else "CE")
 
 
@@ -164,7 +173,9 @@ def test_defaults(model: str) -> None:
 def test_plain_recbole_keeps_its_own_defaults(model: str) -> None:
     given = {"train_neg_sample_args": None} if model not in ("FPMC", "TransRec") else {}
     config = Config(model=model, dataset="ml-100k", config_dict=given)
-    own = yaml.safe_load((recbole_folder() / "properties" / "model" / f"{model}.yaml").read_text(encoding="utf-8"))
+    own = yaml.safe_load(
+        (recbole_folder() / "properties" / "model" / f"{model}.yaml").read_text(encoding="utf-8")
+    )
     numbers = {key: value for key, value in own.items() if isinstance(value, int | list)}
     assert {key: config[key] for key in numbers} == numbers
     assert (config["train_batch_size"], config["learning_rate"]) == (2048, 0.001)
@@ -184,9 +195,9 @@ def test_negatives_are_drawn_for_the_losses_that_need_them(
     shop: Path, tmp_path: Path, model: str, settings: dict[str, Any], negatives: str
 ) -> None:
     described = job(shop, model, settings=settings)
-    assert prepare(described, load_model_class(model), tmp_path).config["train_neg_sample_args"]["distribution"] == (
-        negatives
-    )
+    assert prepare(described, load_model_class(model), tmp_path).config["train_neg_sample_args"][
+        "distribution"
+    ] == (negatives)
     assert run(described, tmp_path)["training"]["epochs"] == 2
 
 
@@ -198,7 +209,8 @@ def test_features_are_those_of_hiersrec(shop: Path, tmp_path: Path, model: str) 
     rows = data.item_feat
     tokens = data.field2id_token
     shown = {
-        token: tokens["department"][value] for token, value in zip(tokens["item_id"], rows["department"], strict=True)
+        token: tokens["department"][value]
+        for token, value in zip(tokens["item_id"], rows["department"], strict=True)
     }
     assert shown["i7"] == "[PAD]"  # it has no row
     assert (shown["i4"], shown["i5"]) == ("d0", "d1")
@@ -250,7 +262,10 @@ def test_pretraining_can_be_left_out(shop: Path, tmp_path: Path, moved: list[set
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"train_stage": "finetune"}, "key 'train_stage' is not set here; a suite says it under: pretrain_epochs"),
+        (
+            {"train_stage": "finetune"},
+            "key 'train_stage' is not set here; a suite says it under: pretrain_epochs",
+        ),
         ({"pre_model_path": "x.pth"}, "key 'pre_model_path' is not set here"),
         ({"pretrain_epochs": -1}, "pretrain_epochs"),
         ({"item_attribute": "clas"}, "item_attribute: .*no column 'clas'; did you mean 'class'"),

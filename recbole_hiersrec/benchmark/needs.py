@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_hiersrec.data.files import SEPARATOR, column, header
 from recbole_hiersrec.data.catalogue import item_rows
+from recbole_hiersrec.data.files import SEPARATOR, column, header
 from recbole_hiersrec.errors import InputError, nearest
 
 USER_VECTORS = frozenset({"Caser", "FOSSIL", "FPMC", "HGN", "HRM", "NPE", "SHAN", "TransRec"})

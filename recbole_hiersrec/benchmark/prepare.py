@@ -88,7 +88,9 @@ def _config_dict(job: Job, model_class: type[Any], checkpoints: Path) -> dict[st
         values["train_neg_sample_args"] = None
     item = values.get("ITEM_ID_FIELD", "item_id")
     attribute = _recbole_default(model_class, values, "item_attribute")
-    features = _recbole_default(model_class, values, "selected_features") or ([attribute] if attribute else [])
+    features = _recbole_default(model_class, values, "selected_features") or (
+        [attribute] if attribute else []
+    )
     if protocol.catalogue_items or features:
         values["load_col"] = {"inter": "*", "item": [item, *features]} | (values.get("load_col") or {})
         # Otherwise RecBole drops the interactions of items that have no row in the .item file.

@@ -100,8 +100,12 @@ class JobStore:
         return read_record(self.path(key), key)
 
     def write_skipped(self, reasons: Mapping[str, str]) -> None:
-        """Note the jobs (by key) that were skipped, and why."""
-        write_text(self.folder / SKIPPED, json.dumps(dict(reasons), indent=1) + "\n")
+        """Note the jobs (by key) that were skipped, and why; without any there is no note."""
+        path = self.folder / SKIPPED
+        if reasons:
+            write_text(path, json.dumps(dict(reasons), indent=1) + "\n")
+        else:
+            path.unlink(missing_ok=True)
 
     def skipped(self) -> dict[str, str]:
         """Key -> reason, as last noted; none where nothing was.

@@ -22,8 +22,8 @@ def whole_sessions_masked() -> None:
 
     Upstream: ``data/transform.py:129`` masks the history alone, and the loss knows no target, so that nothing is ever
     learned of the last item of a session, half of the items of a session of two. Where the batch has no masked item
-    (one row, or short sessions) ``model/sequential_recommender/bert4rec.py:212`` divides by 0. As in RecBole, an item at
-    the first place is never predicted.
+    (one row, or short sessions) ``model/sequential_recommender/bert4rec.py:212`` divides by 0. As in RecBole, a
+    session's first item is never predicted.
     """
     wrap(MaskItemSequence, "__call__", _masked)
 

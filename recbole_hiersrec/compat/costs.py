@@ -36,9 +36,7 @@ def _transrec_scores(self: Any, interaction: Any) -> Tensor:
     sessions = self.forward(
         interaction[self.USER_ID], interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
     )
-    distances = torch.cdist(
-        sessions, self.item_embedding.weight, compute_mode="donot_use_mm_for_euclid_dist"
-    )
+    distances = torch.cdist(sessions, self.item_embedding.weight, compute_mode="donot_use_mm_for_euclid_dist")
     return self.bias.weight.T - distances
 
 

@@ -9,25 +9,23 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from recbole.model.sequential_recommender.caser import Caser
 from recbole.model.sequential_recommender.hgn import HGN
 from recbole.model.sequential_recommender.nextitnet import NextItNet
-from recbole.model.sequential_recommender.sine import SINE
 from recbole.model.sequential_recommender.stamp import STAMP
-from torch import Tensor, nn
+from torch import Tensor
 
 from recbole_hiersrec.compat.patch import wrap
 
 
 def zero_padding() -> None:
-    """The vector of the padding is 0 in the models that sum over whole rows: Caser, HGN, SINE, STAMP.
+    """The vector of the padding is 0 and stays so in HGN and STAMP, which sum over whole rows.
 
-    Upstream: ``nn.Embedding(..., padding_idx=0)`` makes it 0 and never trains it, and then the models' own
-    initialisation fills it with random numbers: ``model/sequential_recommender/caser.py:108``, ``hgn.py:96``,
-    ``sine.py:83``, ``stamp.py:72``. STAMP divides the sum by the number of items (``stamp.py:82``), so that a session
-    of 2 in a row of 50 is 24 parts of that vector to one of its items.
+    Upstream: ``nn.Embedding(..., padding_idx=0)`` makes it 0, then ``model/sequential_recommender/hgn.py:96`` and
+    ``stamp.py:72`` fill it with random numbers, and the softmax over all items trains it as an item that never comes
+    next. STAMP divides the sum by the number of items (``stamp.py:82``): a session of 2 items in a row of 50 has 24
+    parts of that vector to each part of an item.
     """
-    for model in (Caser, HGN, SINE, STAMP):
+    for model in (HGN, STAMP):
         wrap(model, "__init__", _with_zero_padding)
 
 
@@ -35,11 +33,17 @@ def _with_zero_padding(original: Callable[..., None]) -> Callable[..., None]:
     def init(self: Any, config: Any, dataset: Any) -> None:
         original(self, config, dataset)
         with torch.no_grad():
-            for module in self.modules():
-                if isinstance(module, nn.Embedding) and module.padding_idx is not None:
-                    module.weight[module.padding_idx].zero_()
+            self.item_embedding.weight[0] = 0
+        self.item_embedding.weight.register_hook(_without_padding)
 
     return init
+
+
+def _without_padding(gradient: Tensor) -> Tensor:
+    """The gradient of an item table with 0 for the padding, which a softmax over all items gives one."""
+    kept = gradient.clone()
+    kept[0] = 0
+    return kept
 
 
 def state_of_the_last_item() -> None:
