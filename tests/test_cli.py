@@ -119,6 +119,17 @@ def test_skipped_models_are_named_and_published(tmp_path: Path, hiersrec: Callab
     assert len(json.loads((tmp_path / "results/trial/skipped.json").read_text())) == 2
 
 
+def test_a_job_that_is_done_is_published_whatever_an_older_note_says(
+    tmp_path: Path, hiersrec: Callable[..., Any]
+) -> None:
+    hiersrec("bench", write_suite(tmp_path))
+    jobs = json.loads((tmp_path / "runs/trial/jobs.json").read_text())
+    (tmp_path / "runs/trial/skipped.json").write_text(json.dumps({jobs[0]["key"]: "of another time"}))
+    hiersrec("results", "publish", "trial")
+    assert (tmp_path / "results/trial/jobs" / jobs[0]["key"] / "record.json").exists()
+    assert "of another time" not in (tmp_path / "results/trial/report.md").read_text()
+
+
 def test_nothing_skipped_leaves_nothing_in_a_publication(
     tmp_path: Path, hiersrec: Callable[..., Any]
 ) -> None:

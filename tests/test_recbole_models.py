@@ -219,7 +219,7 @@ def test_features_are_those_of_hiersrec(shop: Path, tmp_path: Path, model: str) 
 
 def test_pretraining_is_recboles_own(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first stage ends with the weights of S3RecTrainer, and the second begins with them."""
-    described = job(shop, "S3Rec", settings={"pretrain_epochs": 2})
+    described = job(shop, "S3Rec", settings={"pretrain_epochs": 3})
     model_class = load_model_class("S3Rec")
     monkeypatch.chdir(tmp_path)
     data = prepare(described, model_class, tmp_path)
@@ -231,7 +231,9 @@ def test_pretraining_is_recboles_own(shop: Path, tmp_path: Path, monkeypatch: py
     for name, value in theirs.state_dict().items():
         assert torch.equal(ours.model.state_dict()[name], value), name
     assert ours.pretraining is not None
-    assert (ours.pretraining.epochs, ours.pretraining.steps) == (2, 2 * len(data.train))
+    assert (ours.pretraining.epochs, ours.pretraining.steps) == (3, 3 * len(data.train))
+    assert ours.max_seconds == described.limits["seconds"] - ours.pretraining.seconds
+    assert ours.epochs == described.limits["epochs"]
 
 
 @pytest.mark.parametrize(
