@@ -67,7 +67,7 @@ def bench(
         outcome = run_suite(load_suite(suite), runs, workers=workers, echo=typer.echo)
         failed = [job for job, _ in outcome.failed]
         with outcome.store.open():
-            comparisons = write_report(outcome.store.folder, outcome.records, failed)
+            comparisons = write_report(outcome.store.folder, outcome.records, failed, outcome.skipped)
         typer.echo(terminal_lines(outcome.records, comparisons))
         typer.echo(f"\nreport: {outcome.store.folder / 'report.md'}")
         for job, error in outcome.failed:

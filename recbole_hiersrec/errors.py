@@ -14,6 +14,10 @@ class InputError(HierSRecError, ValueError):
     """Something the user wrote or pointed at is wrong (exit status 2)."""
 
 
+class SkippedError(HierSRecError):
+    """A model cannot use the data set or its split; the message says why, and a suite goes on without it."""
+
+
 class CheckpointError(InputError):
     """A checkpoint is missing, damaged, of another program, or not trusted."""
 

@@ -34,8 +34,10 @@ def publish(name: str, runs_dir: Path, results_dir: Path) -> Path:
     if not source.is_dir():
         raise InputError(f"no folder {source}: run hiersrec bench {name} first")
     store = JobStore(source)
-    jobs = load_jobs(source)
-    missing = [job.label() for job in jobs if not store.is_done(job.key)]
+    jobs, reasons = load_jobs(source), store.skipped()
+    done = {job.key for job in jobs if store.is_done(job.key)}
+    skipped = [(job, reasons[job.key]) for job in jobs if job.key in reasons and job.key not in done]
+    missing = [job.label() for job in jobs if job.key not in {*done, *reasons}]
     if missing:
         raise InputError(
             f"{source}: {len(missing)} of {len(jobs)} jobs are not done ({'; '.join(missing)}); "
@@ -45,11 +47,13 @@ def publish(name: str, runs_dir: Path, results_dir: Path) -> Path:
     recover_folder(target)
     with tempfile.TemporaryDirectory(prefix=f".tmp-{name}-", dir=results_dir) as temporary:
         new = Path(temporary) / name
+        jobs = [job for job in jobs if job.key in done]
         for job in jobs:
             (new / "jobs" / job.key).mkdir(parents=True)
             shutil.copyfile(store.path(job.key) / "record.json", new / "jobs" / job.key / "record.json")
             publish_ranks(source, new, store.load(job.key))
         shutil.copyfile(source / "jobs.json", new / "jobs.json")
-        write_report(new, [load_record(store, job) for job in jobs])
+        JobStore(new).write_skipped({job.key: reason for job, reason in skipped})
+        write_report(new, [load_record(store, job) for job in jobs], (), skipped)
         replace_folder(new, target)
     return target

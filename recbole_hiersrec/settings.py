@@ -153,6 +153,9 @@ class TrainingSettings(Settings):
         description="Decay of a moving average of the weights, which is validated and kept in their place; models "
         "that learn at every position only. 0: none.",
     )
+    pretrain_epochs: Annotated[int, Field(ge=0, strict=True)] | None = Field(
+        None, description="S3Rec: epochs before it learns to predict the next item; 0: none."
+    )
     precision: Literal["auto", "float32", "bfloat16"] | None = Field(
         None,
         description="Matrix products of training at every position; auto: bfloat16 where the processor has it.",

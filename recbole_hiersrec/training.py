@@ -78,6 +78,7 @@ class HierSRecTrainer(Trainer):
         self.precision = precision_of(own.precision or "auto", self.device) if positions else torch.float32
         self.report.precision = str(self.precision).removeprefix("torch.")
         self.decay = own.weight_average if positions else None
+        self.pretraining: TrainingReport | None = None  # of a stage before this one
         self.recboles = True  # whether fit also returns RecBole's own validation metrics
         self.average: WeightAverage | None = None
         self.kept: TrainingState | None = None  # where the training goes on from, and what it leaves for that

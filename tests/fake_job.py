@@ -1,6 +1,6 @@
 """A job without torch: the command line of the real one, plausible records, and faults on demand.
 
-Environment: FAKE_PLAN, a JSON file {model name: what happens}, one of ok, fail, crash, kill, clock, no record,
+Environment: FAKE_PLAN, a JSON file {model name: what happens}, one of ok, fail, skip, crash, kill, clock, no record,
 sleep, deaf (sleeps and does not watch its runner), wait and "wait and fail" (for a file "go" beside the log), meet
 (until two jobs have started); FAKE_LOG, a file that gets "<name> <process id>" a start.
 """
@@ -150,6 +150,10 @@ def _main(job_path: Path, folder: Path) -> int:
         print("a progress bar", file=sys.stderr)
         (folder / "record.json").write_text('{"schema": 1, "half')
         (folder / "error.txt").write_text("ValueError: too few sessions\n")
+        return 1
+    if todo == "skip":
+        print("the long story")
+        (folder / "skipped.txt").write_text("needs users seen in training\n")
         return 1
     if todo == "crash":
         return 3

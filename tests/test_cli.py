@@ -97,6 +97,55 @@ def below_a_file(folder: Path) -> list[str]:
     return ["bench", write_suite(folder), "--runs", str(folder / "file" / "x")]
 
 
+def test_skipped_models_are_named_and_published(tmp_path: Path, hiersrec: Callable[..., Any]) -> None:
+    suite = write_suite(tmp_path, seeds=[1, 2], models=["HierSRec", "SASRecF", "SequentialPop"])
+    result = hiersrec("bench", suite, SequentialPop="skip")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count(": skipped: needs side information; ") == 2
+    assert not result.stderr
+    page = (tmp_path / "runs/trial/report.md").read_text()
+    section = page.split("\n## Skipped\n")[1].split("\n## ")[0]
+    assert [line.split("; ")[0] for line in section.splitlines() if line.startswith("- ")] == [
+        "- toy, SASRecF: needs side information",
+        "- toy, SequentialPop: needs users seen in training",
+    ]
+    assert "Not in the tables" not in page
+    published = hiersrec("results", "publish", "trial")
+    assert published.exit_code == 0, published.output
+    assert (tmp_path / "results/trial/report.md").read_text() == page
+    assert len(json.loads((tmp_path / "results/trial/skipped.json").read_text())) == 4
+    hiersrec("bench", suite)
+    hiersrec("results", "publish", "trial")
+    assert len(json.loads((tmp_path / "results/trial/skipped.json").read_text())) == 2
+
+
+def test_a_job_that_is_done_is_published_whatever_an_older_note_says(
+    tmp_path: Path, hiersrec: Callable[..., Any]
+) -> None:
+    hiersrec("bench", write_suite(tmp_path))
+    jobs = json.loads((tmp_path / "runs/trial/jobs.json").read_text())
+    (tmp_path / "runs/trial/skipped.json").write_text(json.dumps({jobs[0]["key"]: "of another time"}))
+    hiersrec("results", "publish", "trial")
+    assert (tmp_path / "results/trial/jobs" / jobs[0]["key"] / "record.json").exists()
+    assert "of another time" not in (tmp_path / "results/trial/report.md").read_text()
+
+
+def test_nothing_skipped_leaves_nothing_in_a_publication(
+    tmp_path: Path, hiersrec: Callable[..., Any]
+) -> None:
+    hiersrec("bench", write_suite(tmp_path))
+    hiersrec("results", "publish", "trial")
+    assert not (tmp_path / "results/trial/skipped.json").exists()
+    assert "## Skipped" not in (tmp_path / "results/trial/report.md").read_text()
+
+
+def test_a_suite_of_skipped_models_alone(tmp_path: Path, hiersrec: Callable[..., Any]) -> None:
+    result = hiersrec("bench", write_suite(tmp_path, models=["SASRecF"]))
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "runs/trial/report.md").read_text()
+    assert page.startswith("# Benchmark trial\n\nNo job has finished.\n\n## Skipped\n")
+
+
 BAD_INPUT: list[tuple[str, Callable[[Path], list[str]], tuple[str, ...]]] = [
     ("unknown model", change(models=["SASRek"]), ("SASRek", "did you mean 'SASRec'?")),
     ("unknown class", change(models=["no_such_package.module:Model"]), ("no_such_package",)),

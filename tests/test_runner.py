@@ -84,6 +84,36 @@ def test_failed_job_is_reported_and_tried_again(
     assert starts(tmp_path) == {"HierSRec": 2, "SASRecAllPositions": 1, "SequentialPop": 1}
 
 
+def test_a_model_that_cannot_use_the_data_is_skipped(
+    tmp_path: Path, bench: Callable[..., tuple[Outcome, list[str]]]
+) -> None:
+    """What only the job finds out is asked again next time, and the rest goes on."""
+    outcome, said = bench(HierSRec="skip")
+    reason = "needs users seen in training"
+    assert [(job.name, why) for job, why in outcome.skipped] == [("HierSRec", reason)]
+    assert [job.name for job in outcome.ran] == NAMES[1:]
+    assert not outcome.failed
+    assert said[1] == f"[1/3] toy HierSRec seed 2026: skipped: {reason}"
+    assert left_over(tmp_path) == []
+    assert outcome.store.skipped() == {outcome.jobs[0].key: reason}
+    outcome, _ = bench()
+    assert [job.name for job in outcome.ran] == ["HierSRec"]
+    assert outcome.store.skipped() == {}
+
+
+def test_what_is_known_before_starts_no_job(
+    tmp_path: Path, bench: Callable[..., tuple[Outcome, list[str]]]
+) -> None:
+    bench()
+    suite = make_suite(tmp_path, models=["SASRecF", "SequentialPop"])
+    said: list[str] = []
+    outcome = run_suite(suite, tmp_path / "runs", command=FAKE_COMMAND, echo=said.append)
+    assert said[0].startswith("[1/2] toy SASRecF seed 2026: skipped: needs side information; ")
+    assert [job.name for job, _ in outcome.skipped] == ["SASRecF"]
+    assert [job.name for job in outcome.done] == ["SequentialPop"]
+    assert starts(tmp_path)["SASRecF"] == 0
+
+
 @pytest.mark.parametrize(
     ("what", "message"),
     [

@@ -259,3 +259,14 @@ def test_recover_folder_after_a_kill_between_the_renames(tmp_path: Path) -> None
     recover_folder(target)
     assert (target / "a").read_text() == "old"
     assert not backup_of(target).exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": 1}'])
+def test_a_damaged_note_of_what_was_skipped(tmp_path: Path, text: str) -> None:
+    store = JobStore(tmp_path)
+    assert store.skipped() == {}
+    store.write_skipped({"a": "needs more"})
+    assert store.skipped() == {"a": "needs more"}
+    (tmp_path / "skipped.json").write_text(text)
+    with pytest.raises(InputError, match=r"skipped\.json is damaged .*; run hiersrec bench again"):
+        store.skipped()

@@ -45,6 +45,8 @@ OWNED = {
     "metrics": "metrics",
     "topk": "ks",
     "checkpoint_dir": "the option --runs",
+    "train_stage": "pretrain_epochs (both stages are run)",
+    "pre_model_path": "pretrain_epochs (both stages are run)",
     "show_progress": "the terminal",
 }
 """RecBole's keys that a suite sets itself -> where it does."""

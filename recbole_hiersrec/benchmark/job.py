@@ -23,15 +23,16 @@ from recbole_hiersrec.benchmark.breakdown import case_facts, list_lengths, list_
 from recbole_hiersrec.benchmark.candidates import build_retrieval, candidate_rows, exact_rows, scan_warnings
 from recbole_hiersrec.benchmark.categories import calibration_section, category_predictions, category_rows
 from recbole_hiersrec.benchmark.parent import exit_with_parent
-from recbole_hiersrec.benchmark.prepare import describe, prepare, protocol_of
+from recbole_hiersrec.benchmark.prepare import Prepared, describe, prepare, protocol_of
 from recbole_hiersrec.benchmark.rankfiles import FILE, HITS, counted
 from recbole_hiersrec.benchmark.store import SCHEMA, STATE
 from recbole_hiersrec.benchmark.suite import Job
-from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.errors import InputError, SkippedError
 from recbole_hiersrec.evaluation.metrics import mean_metrics
 from recbole_hiersrec.evaluation.ranks import RankTable, rank_cases
 from recbole_hiersrec.evaluation.speed import TimingRow, time_scorer
 from recbole_hiersrec.names import load_model_class
+from recbole_hiersrec.pretraining import is_pretrained, pretrained
 from recbole_hiersrec.reading import parse
 from recbole_hiersrec.resuming import TrainingState
 from recbole_hiersrec.retrieval.budget import item_budget
@@ -48,6 +49,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
 
     Raises:
         InputError: the model or the data cannot be used as the job says.
+        SkippedError: the model cannot use the data or their split.
         NonFiniteScoreError: the trained model gives a score that is not finite.
     """
     started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
@@ -56,11 +58,9 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     if not issubclass(model_class, SequentialRecommender):
         raise InputError(f"model '{job.model}' is no SequentialRecommender of RecBole")
     data = prepare(job, model_class, folder / "training")
-    trainer_class = _trainer_class(data.config)
     began = time.perf_counter()
-    model = model_class(data.config, data.train._dataset).to(data.config["device"])
-    built = time.perf_counter() - began
-    trainer = trainer_class(data.config, model)
+    trainer = _trainer(model_class, data)
+    model, built = trainer.model, time.perf_counter() - began
     trainer.recboles = False
     same = {"key": job.key, "threads": job.threads, "versions": environment.versions()}
     trainer.kept = TrainingState(folder / STATE, same | {"code": environment.code_hash()})
@@ -106,7 +106,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         "job": job.to_dict(),
         "data": describe(data) | {"slices": facts.section()},
         "training": {
-            "seconds": report.seconds + built,  # models may count the training part when they are made
+            "seconds": report.seconds + built,  # making a model may take counting or pretraining
             "epochs": report.epochs,
             "best_epoch": report.best_epoch,
             "steps": report.steps,
@@ -117,6 +117,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
             "precision": report.precision,
             "parameters": 0 if report.stopped_by == "counted" else _parameters(model),
             "curve": report.curve,
+            **_pretraining(trainer),
         },
         "accuracy": [
             *_all_item_rows(job, ranks, "all"),
@@ -143,14 +144,29 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     return record
 
 
-def _trainer_class(config: Any) -> type[HierSRecTrainer]:
-    """Our trainer, whose optimiser step is RecBole's; a model with another trainer of its own is refused."""
+def _trainer(model_class: type[Any], data: Prepared) -> HierSRecTrainer:
+    """Our trainer of a new model, whose optimiser step is RecBole's; one of two stages has its first behind it.
+
+    Raises:
+        InputError: the model has another trainer of its own.
+    """
+    config = data.config
+    if is_pretrained(model_class):
+        return pretrained(model_class, config, data.train, show_progress=sys.stderr.isatty())
     own = getattr(recbole.trainer, f"{config['model']}Trainer", HierSRecTrainer)
     if own is not HierSRecTrainer:
         raise InputError(
             f"model '{config['model']}' needs RecBole's {own.__name__}; the suite cannot limit that one"
         )
-    return HierSRecTrainer
+    return HierSRecTrainer(config, model_class(config, data.train._dataset).to(config["device"]))
+
+
+def _pretraining(trainer: HierSRecTrainer) -> dict[str, Any]:
+    """What the record says of a stage before the one that is reported; nothing where there was none."""
+    if trainer.pretraining is None:
+        return {}
+    told = ("seconds", "epochs", "steps", "stopped_by")
+    return {"pretraining": {name: getattr(trainer.pretraining, name) for name in told}}
 
 
 def _all_item_rows(job: Job, ranks: RankTable, name: str) -> list[dict[str, Any]]:
@@ -208,7 +224,7 @@ def _warnings(report: Any) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Entry point of the job's process; writes error.txt and returns 1 when the job fails."""
+    """Entry point of the job's process; returns 1 and writes error.txt when the job fails, or skipped.txt."""
     exit_with_parent()
     description, folder = Path(arguments[0]), Path(arguments[1])
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(message)s")
@@ -218,8 +234,10 @@ def main(arguments: list[str]) -> int:
     except (Exception, SystemExit) as error:  # a model's module may call sys.exit while it is imported
         traceback.print_exc(file=sys.stdout)
         text = " ".join(str(error).split()) or type(error).__name__
-        prefix = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-        (folder / "error.txt").write_text(f"{prefix}{text}\n", encoding="utf-8")
+        named = isinstance(error, InputError | SkippedError)
+        name = "skipped.txt" if isinstance(error, SkippedError) else "error.txt"
+        prefix = "" if named else f"{type(error).__name__}: "
+        (folder / name).write_text(f"{prefix}{text}\n", encoding="utf-8")
         return 1
     return 0
 

@@ -11,12 +11,12 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import init_seed
 
-from recbole_hiersrec.benchmark.suite import Job
+from recbole_hiersrec.benchmark.suite import Job, reason_to_skip
 from recbole_hiersrec.data.dataset import HierSRecDataset
 from recbole_hiersrec.data.files import atomic_files, read_columns
 from recbole_hiersrec.data.manifest import read_manifest
 from recbole_hiersrec.data.sessions import read_sessions
-from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.errors import InputError, SkippedError
 from recbole_hiersrec.evaluation.scorer import universe_fingerprint
 from recbole_hiersrec.names import recbole_folder
 from recbole_hiersrec.reading import parse, read_yaml
@@ -42,14 +42,22 @@ class Prepared:
 
 
 def prepare(job: Job, model_class: type[Any], checkpoints: Path) -> Prepared:
-    """Make RecBole's configuration and data for a job; the item universe and the cases are the same for all models."""
+    """Make RecBole's configuration and data for a job; the item universe and the cases are the same for all models.
+
+    Raises:
+        SkippedError: the model cannot use the data set or its split.
+        InputError: there are no cases, or other items than those of the protocol.
+    """
+    reason = reason_to_skip(job, *(base.__name__ for base in model_class.__mro__))
+    if reason:
+        raise SkippedError(reason)
     config = Config(
         model=model_class, dataset=job.dataset, config_dict=_config_dict(job, model_class, checkpoints)
     )
     init_seed(config["seed"], config["reproducibility"])
     prefixes = way_of(model_class) == "prefix rows"
     dataset = create_dataset(config) if prefixes else HierSRecDataset(config)
-    _check_universe(job, config, dataset)
+    check_universe(job, config, dataset)
     sizes = _session_sizes(dataset)
     train, valid, test = data_preparation(config, dataset)
     for name, part in (("validation", valid), ("test", test)):
@@ -93,17 +101,26 @@ def _config_dict(job: Job, model_class: type[Any], checkpoints: Path) -> dict[st
     if "train_neg_sample_args" not in values and not _needs_negatives(model_class, values):
         values["train_neg_sample_args"] = None
     item = values.get("ITEM_ID_FIELD", "item_id")
-    features = _recbole_default(model_class, values, "selected_features")
+    attribute = _recbole_default(model_class, values, "item_attribute")
+    features = _recbole_default(model_class, values, "selected_features") or (
+        [attribute] if attribute else []
+    )
     if protocol.catalogue_items or features:
-        # Reading features puts all of .item's items into RecBole's universe; the hashes of the table will tell.
-        values["load_col"] = {"inter": "*", "item": [item, *(features or [])]} | (
-            values.get("load_col") or {}
-        )
+        values["load_col"] = {"inter": "*", "item": [item, *features]} | (values.get("load_col") or {})
+        # Otherwise RecBole drops the interactions of items that have no row in the .item file.
+        values.setdefault("filter_inter_by_user_or_item", False)
     return values
 
 
-def _check_universe(job: Job, config: Any, dataset: Any) -> None:
-    """Refuse items that only the .item file knows, which RecBole takes in when a model reads item features."""
+def check_universe(job: Job, config: Any, dataset: Any) -> None:
+    """Refuse items that only the .item file knows, unless the protocol has them.
+
+    Models that read item features make RecBole load that file; ``catalogue_items: false`` leaves those items out, but
+    a data set class of the user's own may not.
+
+    Raises:
+        InputError: the data set has more items than the interactions.
+    """
     if protocol_of(job).catalogue_items:
         return
     field, separator = config["ITEM_ID_FIELD"], config["field_separator"]
@@ -119,12 +136,10 @@ def _check_universe(job: Job, config: Any, dataset: Any) -> None:
 def _needs_negatives(model_class: type[Any], values: dict[str, Any]) -> bool:
     """Whether RecBole's sampler must draw negatives: not for a softmax over all items."""
     declared = getattr(model_class, "input_type", None)
-    if declared is not None and declared.name == "PAIRWISE":
-        return True
     if not model_class.__module__.startswith("recbole."):
-        return False
+        return declared is not None and declared.name == "PAIRWISE"
     loss = _recbole_default(model_class, values, "loss_type")
-    return loss != "CE"  # none at all: DIN and DIEN learn from labels
+    return loss not in ("CE", "NLL")  # none at all: DIN, DIEN and TransRec learn from pairs or labels
 
 
 def _recbole_default(model_class: type[Any], values: dict[str, Any], key: str) -> Any:

@@ -1,8 +1,9 @@
 """Run a suite: skip what is done, run the rest, each job in a fresh process, several of them at a time if asked.
 
 A job's process gets two arguments, the path of job.json and the folder to write into. It writes
-record.json, ranks.npz and model/ there and exits 0; or writes one line to error.txt and exits otherwise. What it
-keeps in state/ is there again when the job is started anew after a kill.
+record.json, ranks.npz and model/ there and exits 0; or writes one line to error.txt, or to skipped.txt where the
+model cannot use the data, and exits otherwise. What it keeps in state/ is there again when the job is started anew
+after a kill.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from recbole_hiersrec.atomic import write_text
 from recbole_hiersrec.benchmark.environment import code_hash
 from recbole_hiersrec.benchmark.store import JobStore
-from recbole_hiersrec.benchmark.suite import Job, expand, headline
+from recbole_hiersrec.benchmark.suite import Job, expand, headline, reason_to_skip
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.settings import SuiteSettings
 
@@ -45,6 +46,7 @@ class Outcome:
     done: list[Job] = field(default_factory=list)
     ran: list[Job] = field(default_factory=list)
     failed: list[tuple[Job, str]] = field(default_factory=list)
+    skipped: list[tuple[Job, str]] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -66,7 +68,7 @@ def run_suite(
         echo: takes the lines for the terminal.
 
     Returns:
-        what was done before, what ran now, what failed.
+        what was done before, what ran now, what failed, what was skipped because the model cannot use the data.
 
     Raises:
         InputError: the suite cannot run, the folder cannot be written, or it holds a damaged record.
@@ -80,9 +82,12 @@ def run_suite(
         write_text(store.folder / "jobs.json", json.dumps([job.to_dict() for job in jobs], indent=1) + "\n")
     work = _Work(store, jobs, workers, command or COMMAND, echo)
     try:
-        return work.outcome()
+        outcome = work.outcome()
     finally:
         work.stop()
+    with store.open():
+        store.write_skipped({job.key: reason for job, reason in outcome.skipped})
+    return outcome
 
 
 def load_jobs(folder: Path) -> list[Job]:
@@ -154,10 +159,11 @@ class _Work:
         self.done: set[int] = set()
         self.records: dict[int, dict[str, Any]] = {}
         self.failed: dict[int, str] = {}
+        self.skipped: dict[int, str] = {}
 
     def outcome(self) -> Outcome:
         """Bring all jobs to an end."""
-        waiting = [number for number in range(len(self.jobs)) if not self._was_done(number)]
+        waiting = [number for number in range(len(self.jobs)) if not self._needs_no_start(number)]
         told: set[int] = set()  # jobs of which it was said that another runner works on them
         while waiting or self.running:
             pause = POLL_SECONDS
@@ -182,6 +188,7 @@ class _Work:
             done=[self.jobs[n] for n in order if n in self.done],
             ran=[self.jobs[n] for n in order if n not in self.done],
             failed=[(self.jobs[n], message) for n, message in sorted(self.failed.items())],
+            skipped=[(self.jobs[n], reason) for n, reason in sorted(self.skipped.items())],
             records=[self.records[n] for n in order],
         )
 
@@ -192,6 +199,14 @@ class _Work:
         for running in self.running:
             _stop(running.process)
             self.store.abandon(running.job.key, running.lock)
+
+    def _needs_no_start(self, number: int) -> bool:
+        if self._was_done(number):
+            return True
+        reason = reason_to_skip(self.jobs[number])
+        if reason:
+            self._skip(number, reason)
+        return bool(reason)
 
     def _was_done(self, number: int) -> bool:
         """Whether the job has a result, of this runner or another; takes note of it."""
@@ -254,7 +269,12 @@ class _Work:
         running.process.stdin.close()
         status = running.process.returncode
         if status != 0:
-            return self._give_up(number, lock, _error_line(self.store.work(job.key)) or describe_exit(status))
+            work = self.store.work(job.key)
+            reason = _line(work / "skipped.txt")
+            if reason:
+                self.store.drop(job.key, lock)
+                return self._skip(number, reason)
+            return self._give_up(number, lock, _line(work / "error.txt") or describe_exit(status))
         try:
             self.store.commit(job.key, lock)
         except (InputError, OSError) as error:
@@ -271,6 +291,10 @@ class _Work:
         except (InputError, OSError) as error:  # a full disk: the other jobs go on
             message += f"; {error}"
         self._fail(number, message)
+
+    def _skip(self, number: int, reason: str) -> None:
+        self.skipped[number] = reason
+        self._say(number, f": skipped: {reason}")
 
     def _fail(self, number: int, message: str) -> None:
         self.failed[number] = f"{message} (log: {self.store.log(self.jobs[number].key)})"
@@ -310,8 +334,8 @@ def _environment(threads: int, workers: int) -> dict[str, str]:
     return os.environ | fixed
 
 
-def _error_line(folder: Path) -> str:
-    path = folder / "error.txt"
+def _line(path: Path) -> str:
+    """First line of a file that is not blank; empty where there is none."""
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
     return next((line.strip() for line in lines if line.strip()), "")
 

@@ -1,6 +1,7 @@
 """Where results lie on disk: written under a temporary name, renamed when complete, never half there.
 
 runs/<suite>/jobs.json              the suite's jobs, in order
+runs/<suite>/skipped.json           key -> reason, of jobs whose model cannot use the data
 runs/<suite>/jobs/<key>/            record.json, ranks.npz, model/, job.json: a finished job
 runs/<suite>/jobs/<key>.log         what a failed job printed
 runs/<suite>/jobs/<key>.error       the line of its failure
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from recbole_hiersrec.errors import InputError
 
 SCHEMA = 1
 STATE, LOCK = "state", "lock"
+SKIPPED = "skipped.json"
 SECTIONS = {
     "status": str, "suite": str, "job": dict, "data": dict, "training": dict, "accuracy": list,
     "timing": list, "machine": dict, "versions": dict,
@@ -136,6 +138,12 @@ class JobStore:
             shutil.rmtree(self.work(key))
         os.close(lock)
 
+    def drop(self, key: str, lock: int) -> None:
+        """Let go of a job that leaves nothing, not even its log."""
+        shutil.rmtree(self.work(key))
+        self.log(key).unlink()
+        os.close(lock)
+
     def fail(self, key: str, lock: int, message: str) -> None:
         """Let go of a job that failed, and tell other runners why; its log stays."""
         try:
@@ -191,6 +199,31 @@ class JobStore:
             InputError: it is missing, truncated, or of another program, version or job.
         """
         return read_record(self.path(key), key)
+
+    def write_skipped(self, reasons: Mapping[str, str]) -> None:
+        """Note the jobs (by key) that were skipped, and why; without any there is no note."""
+        path = self.folder / SKIPPED
+        if reasons:
+            write_text(path, json.dumps(dict(reasons), indent=1) + "\n")
+        else:
+            path.unlink(missing_ok=True)
+
+    def skipped(self) -> dict[str, str]:
+        """Key -> reason, as last noted; none where nothing was.
+
+        Raises:
+            InputError: the note is damaged.
+        """
+        path = self.folder / SKIPPED
+        try:
+            reasons = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (ValueError, OSError) as error:
+            raise InputError(f"{path} is damaged ({error}); run hiersrec bench again") from None
+        if not isinstance(reasons, dict) or not all(isinstance(reason, str) for reason in reasons.values()):
+            raise InputError(f"{path} is damaged (no reasons by key); run hiersrec bench again")
+        return reasons
 
     def is_done(self, key: str) -> bool:
         """Whether job ``key`` has a sound record and its ranks.

@@ -22,8 +22,9 @@ from recbole_hiersrec.benchmark.checks import (
     check_split,
     find_data,
 )
+from recbole_hiersrec.benchmark.needs import check_features, feature_settings, lacking
 from recbole_hiersrec.benchmark.store import SCHEMA
-from recbole_hiersrec.data.files import folder_settings
+from recbole_hiersrec.data.files import dataset_folder, folder_settings
 from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.names import check_model, model_source
 from recbole_hiersrec.reading import parse, read_yaml
@@ -107,6 +108,8 @@ def expand(suite: SuiteSettings) -> list[Job]:
         for model in suite.models:
             settings = resolve(suite, dataset, model)
             check_settings(suite, model, settings, data)
+            settings |= feature_settings(model.model, settings, data.files.get("item"))
+            check_features(model.model, settings, data.files.get("item"))
             for seed in suite.seeds:
                 job = _job(suite, data, model, settings, seed)
                 if job.key in jobs:
@@ -142,6 +145,19 @@ def resolve(suite: SuiteSettings, dataset: DatasetEntry, model: ModelEntry) -> d
         raise InputError(
             f"settings of {model.name or model.model}: a value that JSON cannot hold: {error}"
         ) from None
+
+
+def reason_to_skip(job: Job, *models: str) -> str:
+    """Why the job's model cannot use its data, in a few words; empty if it can, as far as is known before it starts.
+
+    Args:
+        job: the job.
+        models: names that the model goes by in RecBole; the job's own when absent.
+    """
+    item_file = dataset_folder(job.dataset, job.data_path) / f"{job.dataset}.item"
+    found = item_file if item_file.is_file() else None
+    reasons = (lacking(name, job.settings, job.protocol, found) for name in models or (job.model,))
+    return next(filter(None, reasons), "")
 
 
 def job_key(values: Mapping[str, Any]) -> str:

@@ -51,13 +51,18 @@ def apply_fixes() -> None:
     # These import RecBole at their top, so they come after it was imported safely.
     from recbole_hiersrec.compat import (
         augmentation,
+        bert4rec,
         checkpoints,
         config,
+        costs,
+        item_universe,
         loading,
         logs,
+        padding,
         prepared_split,
         reading,
         runs,
+        s3rec,
         splitting,
         time_order,
     )
@@ -77,6 +82,16 @@ def apply_fixes() -> None:
     splitting.fast_splits()
     splitting.one_empty_set()
     prepared_split.prepared_split()
+    item_universe.interacted_items()
+    padding.zero_padding()
+    padding.state_of_the_last_item()
+    bert4rec.whole_sessions_masked()
+    bert4rec.room_for_one_masked_item()
+    bert4rec.whole_sessions_scored()
+    s3rec.finetuning_without_a_file()
+    s3rec.items_without_an_attribute()
+    costs.distances_without_copies()
+    costs.targets_grouped_at_once()
 
 
 def register() -> None:

@@ -29,7 +29,10 @@ CAPTIONS = {
 
 
 def write_report(
-    folder: Path, records: Sequence[Record], missing: Sequence[Job] = ()
+    folder: Path,
+    records: Sequence[Record],
+    missing: Sequence[Job] = (),
+    skipped: Sequence[tuple[Job, str]] = (),
 ) -> dict[Group, Comparison]:
     """Write the tables, the page and the figures of ``records`` into ``folder``, each file in one step.
 
@@ -38,6 +41,7 @@ def write_report(
             compared, as jobs/<key>/ranks.npz.
         records: of all finished jobs.
         missing: jobs without a record; the page names them.
+        skipped: jobs whose model cannot use the data, and why.
 
     Returns:
         the comparisons, by data set and protocol.
@@ -54,7 +58,7 @@ def write_report(
         for stem, png in draw_all(lines, colours, f"{dataset}: {protocol}").items()
     }
     comparisons = compare(folder, records)
-    page = render_page(records, missing, tuple(figures), comparisons)
+    page = render_page(records, missing, tuple(figures), comparisons, skipped)
     texts = {
         "accuracy.csv": to_csv(accuracy_frame(records)),
         "timing.csv": to_csv(timing_frame(records)),
@@ -88,10 +92,12 @@ def render_page(
     missing: Sequence[Job],
     figures: Sequence[str],
     comparisons: Mapping[Group, Comparison] | None = None,
+    skipped: Sequence[tuple[Job, str]] = (),
 ) -> str:
     """The whole of report.md."""
     groups, comparisons = table_groups(records), comparisons or {}
-    suite = records[0]["suite"] if records else missing[0].suite if missing else ""
+    others = [*missing, *(job for job, _ in skipped)]
+    suite = records[0]["suite"] if records else others[0].suite if others else ""
     parts = [f"# Benchmark {suite}"]
     if not records:
         parts.append("No job has finished.")
@@ -101,6 +107,8 @@ def render_page(
         parts.append(f"**Not in the tables**, because they failed or have not run: {names}.")
     for group, members in groups:
         parts += _sections(group, members, figures, comparisons.get(group))
+    if skipped:
+        parts += ["## Skipped", "Models that cannot use a data set or its split.", _skipped(skipped)]
     if records:
         parts += provenance(records, suite)
     return "\n\n".join(parts) + "\n"
@@ -136,6 +144,12 @@ def _sections(
         if comparison and make is tables.candidates:
             parts += _shown(comparison.kept_table())
     return [*parts, "### Data", data_facts(records)]
+
+
+def _skipped(skipped: Sequence[tuple[Job, str]]) -> str:
+    """One line a data set and model, whatever the seed."""
+    lines = (f"- {job.dataset}, {job.name}: {reason}" for job, reason in skipped)
+    return "\n".join(dict.fromkeys(lines))
 
 
 def _shown(table: tables.Table) -> list[str]:
