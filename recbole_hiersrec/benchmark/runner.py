@@ -163,7 +163,10 @@ class _Work:
 
     def outcome(self) -> Outcome:
         """Bring all jobs to an end."""
-        waiting = [number for number in range(len(self.jobs)) if not self._needs_no_start(number)]
+        done = [
+            self.store.is_done(job.key) for job in self.jobs
+        ]  # a damaged record is told before anything else
+        waiting = [number for number, is_done in enumerate(done) if not self._needs_no_start(number, is_done)]
         told: set[int] = set()  # jobs of which it was said that another runner works on them
         while waiting or self.running:
             pause = POLL_SECONDS
@@ -200,25 +203,22 @@ class _Work:
             _stop(running.process)
             self.store.abandon(running.job.key, running.lock)
 
-    def _needs_no_start(self, number: int) -> bool:
-        if self._was_done(number):
+    def _needs_no_start(self, number: int, is_done: bool) -> bool:
+        if is_done:
+            self._was_done(number)
             return True
         reason = reason_to_skip(self.jobs[number])
         if reason:
             self._skip(number, reason)
         return bool(reason)
 
-    def _was_done(self, number: int) -> bool:
-        """Whether the job has a result, of this runner or another; takes note of it."""
-        job = self.jobs[number]
-        if not self.store.is_done(job.key):
-            return False
+    def _was_done(self, number: int) -> None:
+        """Take note of a result that is there."""
         self.done.add(number)
-        self.records[number] = load_record(self.store, job)
+        self.records[number] = load_record(self.store, self.jobs[number])
         other = self.records[number].get("code") != code_hash()
         hint = ", by other code (delete its folder to run it again)" if other else ""
         self._say(number, f": already done{hint}")
-        return True
 
     def _begin(self, number: int) -> bool:
         """Start a job, or find that it needs no start; False while another runner works on it."""
@@ -226,8 +226,9 @@ class _Work:
         lock = store.begin(job.key)
         if lock is None:
             return False
-        if self._was_done(number):
+        if store.is_done(job.key):  # another runner was here first
             store.abandon(job.key, lock)
+            self._was_done(number)
             return True
         if message := store.failed_since(job.key, self.began):
             store.abandon(job.key, lock)
