@@ -53,6 +53,9 @@ def bench(
     workers: Annotated[
         int, typer.Option(min=1, help="Jobs at a time; the suite's threads are divided among them.")
     ] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run, and measure a few steps of each model.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Run a benchmark suite: models x data sets x seeds. What is done is skipped; tables are written anew.
@@ -60,10 +63,15 @@ def bench(
     Several of these on one folder share the work.
     """
     with one_line_errors(debug, "finished jobs are kept, the same command goes on from here"):
+        from recbole_hiersrec.benchmark.plan import plan
         from recbole_hiersrec.benchmark.runner import run_suite
         from recbole_hiersrec.benchmark.suite import load_suite
         from recbole_hiersrec.report.page import terminal_lines, write_report
 
+        if dry_run:
+            if not plan(load_suite(suite), runs, workers=workers, echo=typer.echo):
+                raise typer.Exit(1)
+            return
         outcome = run_suite(load_suite(suite), runs, workers=workers, echo=typer.echo)
         failed = [job for job, _ in outcome.failed]
         with outcome.store.open():

@@ -145,12 +145,9 @@ class HierSRecTrainer(Trainer):
         callback_fn: Callable[[int, float], object] | None,
     ) -> None:
         """Run epochs until a limit is reached; fills the report and the best state."""
-        if way_of(self.model) == "every position":
-            train_data = LengthBuckets(
-                train_data._dataset, self.config["train_batch_size"], self.config["seed"]
-            )
-            if self.decay:
-                self.average = WeightAverage(self.model, self.decay)
+        train_data = batches_of(self.model, train_data, self.config)
+        if way_of(self.model) == "every position" and self.decay:
+            self.average = WeightAverage(self.model, self.decay)
         self._go_on(train_data)
         report = self.report
         total = min(self.epochs * len(train_data), self.max_steps)
@@ -366,6 +363,13 @@ def precision_of(name: str, device: torch.device) -> torch.dtype:
 def ranked_at_once(config: Any) -> int:
     """``eval_batch_size``, also of a configuration that a checkpoint keeps; 256 where it was given as null."""
     return config["eval_batch_size"] or BATCH_ROWS
+
+
+def batches_of(model: Any, train_data: Any, config: Any) -> Any:
+    """The batches of an epoch: of rows of like length for what learns at every position, otherwise RecBole's own."""
+    if way_of(model) != "every position":
+        return train_data
+    return LengthBuckets(train_data._dataset, config["train_batch_size"], config["seed"])
 
 
 def way_of(model: Any) -> str:

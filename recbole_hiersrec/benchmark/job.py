@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,14 +53,14 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         SkippedError: the model cannot use the data or their split.
         NonFiniteScoreError: the trained model gives a score that is not finite.
     """
-    started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    started, first = time.strftime("%Y-%m-%dT%H:%M:%S%z"), time.perf_counter()
     torch.set_num_threads(job.threads)
     model_class = load_model_class(job.model)
     if not issubclass(model_class, SequentialRecommender):
         raise InputError(f"model '{job.model}' is no SequentialRecommender of RecBole")
     data = prepare(job, model_class, folder / "training")
     began = time.perf_counter()
-    trainer = _trainer(model_class, data)
+    trainer = new_trainer(model_class, data)
     model, built = trainer.model, time.perf_counter() - began
     trainer.recboles = False
     same = {"key": job.key, "threads": job.threads, "versions": environment.versions()}
@@ -135,6 +136,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         "commit": environment.commit(),
         "code": environment.code_hash(),
         "started": started,
+        "seconds": time.perf_counter() - first,
         "peak_memory_mib": environment.peak_memory_mib(),
         "warnings": [*_warnings(report), *scan_warnings(job, ranks, retrieval, scorer.n_items)],
     }
@@ -144,7 +146,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     return record
 
 
-def _trainer(model_class: type[Any], data: Prepared) -> HierSRecTrainer:
+def new_trainer(model_class: type[Any], data: Prepared) -> HierSRecTrainer:
     """Our trainer of a new model, whose optimiser step is RecBole's; one of two stages has its first behind it.
 
     Raises:
@@ -223,14 +225,19 @@ def _warnings(report: Any) -> list[str]:
     return [texts[report.stopped_by]] if report.stopped_by in texts else []
 
 
-def main(arguments: list[str]) -> int:
-    """Entry point of the job's process; returns 1 and writes error.txt when the job fails, or skipped.txt."""
+def in_a_process(work: Callable[[Job, Path], object], arguments: list[str]) -> int:
+    """Do ``work`` with the job and the folder that a process was given.
+
+    Returns:
+        its exit status: 1 when the work fails, with a line in the folder's error.txt, or in skipped.txt where the model
+        cannot use the data.
+    """
     exit_with_parent()
     description, folder = Path(arguments[0]), Path(arguments[1])
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         register()
-        run(Job.from_dict(json.loads(description.read_text(encoding="utf-8"))), folder)
+        work(Job.from_dict(json.loads(description.read_text(encoding="utf-8"))), folder)
     except (Exception, SystemExit) as error:  # a model's module may call sys.exit while it is imported
         traceback.print_exc(file=sys.stdout)
         text = " ".join(str(error).split()) or type(error).__name__
@@ -240,6 +247,11 @@ def main(arguments: list[str]) -> int:
         (folder / name).write_text(f"{prefix}{text}\n", encoding="utf-8")
         return 1
     return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point of the job's process."""
+    return in_a_process(run, arguments)
 
 
 if __name__ == "__main__":

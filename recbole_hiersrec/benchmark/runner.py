@@ -73,9 +73,7 @@ def run_suite(
     Raises:
         InputError: the suite cannot run, the folder cannot be written, or it holds a damaged record.
     """
-    if workers < 1:
-        raise InputError(f"workers: received {workers}, allowed: whole numbers from 1")
-    jobs = [replace(job, threads=max(1, job.threads // workers)) for job in expand(suite)]
+    jobs = shared(expand(suite), workers)
     store = JobStore(runs_dir / suite.name)
     with store.open():
         store.tidy({job.key for job in jobs})
@@ -88,6 +86,17 @@ def run_suite(
     with store.open():
         store.write_skipped({job.key: reason for job, reason in outcome.skipped})
     return outcome
+
+
+def shared(jobs: Sequence[Job], workers: int) -> list[Job]:
+    """The jobs, each with its share of the threads where several run at a time.
+
+    Raises:
+        InputError: ``workers`` is below 1.
+    """
+    if workers < 1:
+        raise InputError(f"workers: received {workers}, allowed: whole numbers from 1")
+    return [replace(job, threads=max(1, job.threads // workers)) for job in jobs]
 
 
 def load_jobs(folder: Path) -> list[Job]:
@@ -258,7 +267,7 @@ class _Work:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=None if self.workers == 1 else output,  # two progress bars would overwrite each other
-                env=_environment(job.threads, self.workers),
+                env=environment_of(job, self.workers) | {"HIERSREC_RUNNER": str(os.getpid())},
                 pass_fds=(lock,),
                 start_new_session=True,
             )
@@ -271,11 +280,11 @@ class _Work:
         status = running.process.returncode
         if status != 0:
             work = self.store.work(job.key)
-            reason = _line(work / "skipped.txt")
+            reason = first_line(work / "skipped.txt")
             if reason:
                 self.store.drop(job.key, lock)
                 return self._skip(number, reason)
-            return self._give_up(number, lock, _line(work / "error.txt") or describe_exit(status))
+            return self._give_up(number, lock, first_line(work / "error.txt") or describe_exit(status))
         try:
             self.store.commit(job.key, lock)
         except (InputError, OSError) as error:
@@ -323,19 +332,18 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
 
 
-def _environment(threads: int, workers: int) -> dict[str, str]:
-    """This process's environment, with fixed hashing, the suite's number of threads, and memory that is kept.
+def environment_of(job: Job, workers: int) -> dict[str, str]:
+    """Environment of a job's process: this one's, with fixed hashing, the job's threads, and memory that is kept.
 
     How threads wait is left to the user who said so.
     """
-    fixed = dict.fromkeys(THREAD_VARIABLES, str(threads)) | ALLOCATOR
+    fixed = dict.fromkeys(THREAD_VARIABLES, str(job.threads)) | ALLOCATOR
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
         fixed["GOMP_SPINCOUNT"] = SPINS
-    fixed |= {"PYTHONHASHSEED": "0", "HIERSREC_RUNNER": str(os.getpid()), "HIERSREC_WORKERS": str(workers)}
-    return os.environ | fixed
+    return os.environ | fixed | {"PYTHONHASHSEED": "0", "HIERSREC_WORKERS": str(workers)}
 
 
-def _line(path: Path) -> str:
+def first_line(path: Path) -> str:
     """First line of a file that is not blank; empty where there is none."""
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
     return next((line.strip() for line in lines if line.strip()), "")

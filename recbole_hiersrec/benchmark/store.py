@@ -165,6 +165,14 @@ class JobStore:
         except FileNotFoundError:
             return ""
 
+    def is_under_way(self, key: str) -> bool:
+        """Whether a process works on the job ``key`` now; changes nothing."""
+        try:
+            with (self.work(key) / LOCK).open() as file:
+                return not try_lock(file.fileno())
+        except FileNotFoundError:
+            return False
+
     def _strip(self, key: str) -> None:
         """Remove what a finished job no longer needs; another runner may be doing the same."""
         shutil.rmtree(self.path(key) / STATE, ignore_errors=True)

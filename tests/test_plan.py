@@ -1,0 +1,180 @@
+"""A dry run: what is done, what is not, and what the rest takes. Nothing is written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from atomic_files import write_shop
+from fake_job import write_result
+from fake_suite import make_records, make_suite
+
+from recbole_hiersrec.benchmark import plan as plan_module
+from recbole_hiersrec.benchmark.plan import duration, plan
+from recbole_hiersrec.benchmark.runner import environment_of
+from recbole_hiersrec.benchmark.store import JobStore
+from recbole_hiersrec.benchmark.suite import Job, expand
+from recbole_hiersrec.errors import InputError
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+job, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
+with Path(sys.argv[3]).open("a") as log: log.write(f"{job['name']} {job['seed']} {job['threads']}\\n")
+found = {"start": 5.0, "pretraining": 0.0, "steps": 10, "epoch": 2.0, "test": 1.0, "peak_mib": 512.0}
+if job["model"] == "SequentialPop": found |= {"steps": 0, "epoch": 0.0, "peak_mib": 2048.0}
+if job["model"] == "MarkovChain": (folder / "error.txt").write_text("ValueError: too few sessions"); sys.exit(1)
+(folder / "probe.json").write_text(json.dumps(found))
+"""
+LIMITS = {"epochs": 100, "patience": 5, "steps": 100_000, "seconds": 3600.0}
+
+Planned = tuple[bool, list[str], list[str]]
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Callable[..., Planned]:
+    """Plan a suite of two seeds with a fake probe: (sound, lines said, probes that ran)."""
+
+    def run(workers: int = 1, **changes: Any) -> Planned:
+        said: list[str] = []
+        log = tmp_path / "probes"
+        log.write_text("")
+        # The probe's own arguments come last, so the log is handed in before them by a shell.
+        command = ["sh", "-c", f'exec {sys.executable} -c "$SCRIPT" "$1" "$2" {log}', "probe"]
+        suite = make_suite(tmp_path, **({"seeds": [1, 2], "threads": 2, "limits": LIMITS} | changes))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SCRIPT", SCRIPT)
+            patch.setattr(plan_module, "_memory_gib", lambda: 24.0)
+            sound = plan(suite, tmp_path / "runs", workers=workers, command=command, echo=said.append)
+        return sound, said, log.read_text().splitlines()
+
+    return run
+
+
+def test_every_model_is_measured_once_and_nothing_is_written(
+    tmp_path: Path, planned: Callable[..., Planned]
+) -> None:
+    sound, said, probes = planned()
+    assert sound
+    assert said == [
+        "[1/6] toy HierSRec seed 1: to do, 2.0 s an epoch, at most 3 min, 0.5 GiB",
+        "[2/6] toy HierSRec seed 2: to do, 2.0 s an epoch, at most 3 min, 0.5 GiB",
+        "[3/6] toy SASRecAllPositions seed 1: to do, 2.0 s an epoch, at most 3 min, 0.5 GiB",
+        "[4/6] toy SASRecAllPositions seed 2: to do, 2.0 s an epoch, at most 3 min, 0.5 GiB",
+        "[5/6] toy SequentialPop seed 1: to do, at most 6.0 s, 2.0 GiB",
+        "[6/6] toy SequentialPop seed 2: to do, at most 6.0 s, 2.0 GiB",
+        "6 jobs, 0 of them done; 6 to do: at most 14 min with 1 at a time, 2.0 GiB of memory (24.0 are there)",
+    ]
+    assert probes == ["HierSRec 1 2", "SASRecAllPositions 1 2", "SequentialPop 1 2"]
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        ({"epochs": 10}, "at most 26 s"),  # 5 + 10 * 2 + 1
+        ({"steps": 55}, "at most 17 s"),  # of 10 a epoch
+        ({"seconds": 30.0}, "at most 36 s"),
+    ],
+)
+def test_limits_bound_the_time(planned: Callable[..., Planned], limits: dict[str, Any], text: str) -> None:
+    assert text in planned(limits=LIMITS | limits)[1][0]
+
+
+def test_workers_share_threads_and_time(planned: Callable[..., Planned]) -> None:
+    _, said, probes = planned(workers=2)
+    assert probes[0] == "HierSRec 1 1"
+    assert said[-1].endswith("at most 7 min with 2 at a time, 4.0 GiB of memory (24.0 are there)")
+    with pytest.raises(InputError, match="workers: received 0"):
+        planned(workers=0)
+
+
+def test_done_jobs_tell_what_the_others_take(tmp_path: Path, planned: Callable[..., Planned]) -> None:
+    jobs, records = make_records(tmp_path, seeds=[1, 2], threads=2, limits=LIMITS)
+    store = JobStore(tmp_path / "runs" / "trial")
+    with store.open():
+        pass
+    lock = store.begin(jobs[0].key)
+    assert lock is not None
+    write_result(store.work(jobs[0].key), records[0] | {"seconds": 90.0})
+    store.commit(jobs[0].key, lock)
+    held = store.begin(jobs[1].key)
+    assert held is not None
+    _, said, probes = planned(
+        models=[{"model": "HierSRec", "candidates": True, "settings": {"category_fields": ["class"]}}]
+    )
+    assert said == [
+        "[1/2] toy HierSRec seed 1: already done",
+        "[2/2] toy HierSRec seed 2: under way, 24 s an epoch, about 2 min, 0.1 GiB",
+        "2 jobs, 1 of them done; 1 to do: about 2 min with 1 at a time, 0.1 GiB of memory (24.0 are there)",
+    ]
+    assert not probes
+    store.abandon(jobs[1].key, held)
+    assert [path.name for path in store.jobs.iterdir()] == [jobs[0].key]
+
+
+def test_what_cannot_run_or_is_skipped_is_said(planned: Callable[..., Planned]) -> None:
+    sound, said, _ = planned(models=["MarkovChain", "SASRecF", "SequentialPop"], seeds=[1])
+    assert not sound
+    assert said[0] == "[1/3] toy MarkovChain seed 1: to do, cannot be measured: ValueError: too few sessions"
+    assert said[1].startswith("[2/3] toy SASRecF seed 1: skipped: needs side information")
+    assert said[2].startswith("[3/3] toy SequentialPop seed 1: to do, at most")
+
+
+def test_lengths_of_time() -> None:
+    assert [duration(s) for s in (0.24, 9.94, 10, 89.4, 90, 5399, 5400, 86400)] == [
+        "0.2 s", "9.9 s", "10 s", "89 s", "2 min", "90 min", "1.5 h", "24.0 h",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ["HierSRec", "SASRec", "MarkovChain", "S3Rec"])
+def test_a_real_probe(tmp_path: Path, model: str) -> None:
+    """It costs a few steps, whatever the limits; more epochs are not more expensive to measure."""
+    from recbole_hiersrec import register
+
+    register()
+    from recbole_hiersrec.benchmark.probe import measure
+
+    shop = write_shop(tmp_path / "data")
+    settings: dict[str, Any] = {
+        "hidden_size": 8,
+        "inner_size": 8,
+        "n_layers": 1,
+        "n_heads": 1,
+        "train_batch_size": 2,
+    }
+    if model == "MarkovChain":
+        settings = {}
+    if model == "S3Rec":
+        settings |= {"pretrain_epochs": 3, "item_attribute": "department"}
+    suite = make_suite(
+        tmp_path,
+        datasets=[{"name": "shop", "data_path": str(shop)}],
+        models=[{"model": model, "settings": settings}],
+        ks=[3],
+        speed={"k": 3},
+        limits=LIMITS,
+    )
+    (job,) = expand(suite)
+    found = measure(job, tmp_path)
+    assert found["start"] > 0
+    assert found["test"] > 0
+    assert found["peak_mib"] > 50
+    if model == "MarkovChain":
+        assert (found["steps"], found["epoch"]) == (0, 0)
+    else:
+        assert found["steps"] > 5
+        assert 0 < found["epoch"] < 60
+    assert (found["pretraining"] > 0) == (model == "S3Rec")
+
+
+def test_a_probe_does_not_wait_for_a_runner(tmp_path: Path) -> None:
+    """It is nobody's job: the pipe by which jobs watch their runner is not there."""
+    (job, *_) = expand(make_suite(tmp_path))
+    assert isinstance(job, Job)
+    assert "HIERSREC_RUNNER" not in environment_of(job, 1)
+    json.dumps(environment_of(job, 1))
