@@ -40,5 +40,5 @@ class CountingModel(SequentialRecommender):
         return self.count_scores(history, length, interaction)
 
     def count_scores(self, history: Tensor, length: Tensor, interaction: Any) -> Tensor:
-        """Scores of all items [B, N + 1] after histories [B, L] of that ``length`` [B]; ``interaction`` is the batch."""
+        """Scores of all items [B, N + 1] after histories [B, L] of that ``length`` [B]; ``interaction``: the batch."""
         raise NotImplementedError
