@@ -15,6 +15,7 @@ import torch
 from atomic_files import SMALL, write_manifest, write_shop
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from recbole_hiersrec import register, resources
 from recbole_hiersrec.errors import InputError
@@ -29,6 +30,7 @@ from recbole.data.interaction import Interaction  # noqa: E402
 from recbole.quick_start import run_recbole  # noqa: E402
 from recbole.utils import get_model  # noqa: E402
 
+from recbole_hiersrec.baselines.neighbourhood import Pairs, nearest  # noqa: E402
 from recbole_hiersrec.baselines.past_sessions import past_sessions_of  # noqa: E402
 from recbole_hiersrec.baselines.places import in_order, rounded  # noqa: E402
 
@@ -102,6 +104,7 @@ def ranking(model: Any, part: Any, items: str, day: float = 100.0) -> str:
     )
 
 
+PUBLISHED = {"position_decay": "linear", "match_decay": "linear"}
 THREE = {"n1": Log("ABC", 1), "n2": Log("BD", 2), "n3": Log("AED", 3)}
 
 
@@ -125,12 +128,12 @@ def test_an_item_that_comes_again_is_one_item_in_sknn(tmp_path: Path) -> None:
 def test_vsknn_by_hand(tmp_path: Path) -> None:
     """A weighs 1/2, B 1. ABC shares both, and B last: 3/2 * 1; BD: 1 * 1; AED only A: 1/2 * 1/2."""
     data_path = write_log(tmp_path, THREE)
-    model, (train, *_) = build(data_path, "VSKNN")
+    model, (train, *_) = build(data_path, "VSKNN", **PUBLISHED)
     wanted = {"A": 7 / 4, "B": 5 / 2, "C": 3 / 2, "D": 5 / 4, "E": 1 / 4}
     assert scores(model, train, "AB") == pytest.approx(wanted)
     # Two of three sessions hold A, B and D; one holds C and E.
     common, rare = 1 + 2 * math.log(3 / 2), 1 + 2 * math.log(3)
-    model, (train, *_) = build(data_path, "VSKNN", idf_weight=2.0)
+    model, (train, *_) = build(data_path, "VSKNN", **PUBLISHED, idf_weight=2.0)
     factors = {"A": common, "B": common, "C": rare, "D": common, "E": rare}
     assert scores(model, train, "AB") == pytest.approx(
         {item: wanted[item] * factors[item] for item in wanted}
@@ -139,7 +142,7 @@ def test_vsknn_by_hand(tmp_path: Path) -> None:
 
 def test_the_last_click_on_an_item_counts_in_vsknn(tmp_path: Path) -> None:
     """Of ABA, A is click 3 of 3, B click 2: BD has 2/3 * 2/3, AED 1 * 1, ABC 5/3 * 1."""
-    model, (train, *_) = build(write_log(tmp_path, THREE), "VSKNN")
+    model, (train, *_) = build(write_log(tmp_path, THREE), "VSKNN", **PUBLISHED)
     found = scores(model, train, "ABA")
     assert found == pytest.approx({"A": 8 / 3, "B": 5 / 3 + 4 / 9, "C": 5 / 3, "D": 13 / 9, "E": 1})
 
@@ -201,6 +204,17 @@ def test_age_counts_to_either_side_in_stan(tmp_path: Path) -> None:
     assert found["B"] == found["D"] == pytest.approx(found["C"] * math.exp(-4))
 
 
+def test_the_time_of_a_session_is_that_of_its_last_click(tmp_path: Path) -> None:
+    data_path = write_log(tmp_path, {"n1": Log("AB", 10), "n2": Log("AC", 30)})
+    model, (train, *_) = build(data_path, "STAN", lambda2=5.0)
+    rows = batch(model, train, [("AA", 10), ("AA", 30)])
+    rows["timestamp_list"][:, 0] = rows["timestamp_list"][:, 0].flip(0)
+    ids = train.field2token_id["item_id"]
+    ordered = model.full_sort_predict(rows)
+    assert ordered[0, ids["B"]] > ordered[0, ids["C"]]
+    assert ordered[1, ids["B"]] < ordered[1, ids["C"]]
+
+
 def test_neighbours_that_are_all_old_still_count(tmp_path: Path) -> None:
     data_path = write_log(tmp_path, {"n1": Log("AB", 1), "n2": Log("AC", 2)})
     model, (train, *_) = build(data_path, "STAN", lambda2=0.5)
@@ -239,6 +253,19 @@ def test_the_own_session_takes_no_place_in_the_sample(tmp_path: Path, name: str)
     assert set(scores(model, train, "A")) == set("AD")
     assert set(scores(model, train, "A", user="n3")) == set("AC")
     assert set(scores(model, train, "A", user="n1")) == set("AD")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_several_sessions_of_one_user_take_no_place_in_the_sample(made: dict[str, Any], name: str) -> None:
+    """User 1 has the three latest sessions of item 1; the sample of one is that of user 2."""
+    model = made[name]
+    past = [(2, [1, 2], 1.0), (1, [1, 3], 2.0), (1, [1, 4], 3.0), (1, [1, 5], 4.0)]
+    put(model, neighbour_settings({"neighbours": 1, "sample_size": 1}, name, "test"), past, [0] * 11)
+    history = torch.tensor([[1, 0, 0, 0, 0]])
+    rows = Interaction(
+        {"item_id_list": history, "item_length": torch.tensor([1]), "user_id": torch.tensor([1])}
+    )
+    assert model.neighbour_scores(history, rows["item_length"], rows).indices.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -488,16 +515,17 @@ def test_the_last_click_is_the_end_of_a_session(shop: Path) -> None:
 
 
 def test_sessions_of_ready_made_rows(tmp_path: Path) -> None:
-    """The longest prefix first, and a session longer than the maximum; such files have no times."""
+    """The longest prefix first, two sessions longer than the maximum by turns; such files have no times."""
     folder = tmp_path / "split"
     folder.mkdir()
-    prefixes = {"s1": ("abcd", (3, 2, 1)), "s2": ("abcdabcdd", range(1, 9)), "s3": ("dc", (1,))}
+    words = {"s1": "abcd", "s2": "abcdabcdd", "s3": "dc", "s4": "ccbbaaddc"}
+    ends = [("s1", 3), ("s1", 2), ("s1", 1), ("s3", 1)]
+    ends += [(session, end) for end in range(1, 9) for session in ("s4", "s2")]
     rows = [
-        f"{session}\t{' '.join(word[max(0, end - 3) : end])}\t{word[end]}"
-        for session, (word, ends) in prefixes.items()
-        for end in ends
+        f"{session}\t{' '.join(words[session][max(0, end - 3) : end])}\t{words[session][end]}"
+        for session, end in ends
     ]
-    texts = {"train": "\n".join(rows), "valid": "s4\ta b\tc", "test": "s5\tb c\td"}
+    texts = {"train": "\n".join(rows), "valid": "s5\ta b\tc", "test": "s6\tb c\td"}
     for name, text in texts.items():
         head = "session_id:token\titem_id_list:token_seq\titem_id:token"
         (folder / f"split.{name}.inter").write_text(f"{head}\n{text}\n", encoding="utf-8")
@@ -513,9 +541,7 @@ def test_sessions_of_ready_made_rows(tmp_path: Path) -> None:
     past = past_sessions_of(train)
     found = np.split(train.field2id_token["item_id"][past.items], np.cumsum(past.sizes)[:-1])
     users = train.field2id_token["session_id"][past.users]
-    assert dict(zip(users, map("".join, found), strict=True)) == {
-        session: word for session, (word, _) in prefixes.items()
-    }
+    assert dict(zip(users, map("".join, found), strict=True)) == words
     assert past.ends is None
     assert torch.isfinite(model.full_sort_predict(test.inter_feat)).all()
 
@@ -569,10 +595,18 @@ def test_sums_in_another_order_are_equal() -> None:
     assert len(set(rounded(np.array([1e-200, 1.1e-200, 1 + 1e-9, 1.0])).tolist())) == 4
 
 
+def test_scores_that_differ_in_the_last_bits_are_equal() -> None:
+    less, more = 0.3, 0.1 + 0.2
+    assert less < more
+    pairs = Pairs(np.zeros(3, int), np.array([7, 8, 9]), np.array([less, more, 0.1]))
+    assert nearest(pairs, 1).session.tolist() == [7]
+    table = csr_array((np.array([less, more]), ([0, 0], [1, 2])), shape=(1, 4))
+    assert in_order(table, np.array([0, 1, 1, 2])).tolist() == [[0, 3, 3, 2]]
+    assert in_order(table, np.array([0, 2, 1, 1])).tolist() == [[0, 4, 3, 1]]
+
+
 def test_places_are_exact_beside_many_items() -> None:
     """More items than float32 has fractions between two counts: all stay apart."""
-    from scipy.sparse import csr_array
-
     n_items = 300_000
     scored = np.arange(1, 200_001)
     table = csr_array((1 + scored * 1e-9, (np.zeros(len(scored), int), scored)), shape=(1, n_items + 1))

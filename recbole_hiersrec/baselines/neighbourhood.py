@@ -98,11 +98,10 @@ class SessionIndex:
         Of the m latest sessions that share any item with a current session, each is among the m latest of every
         item that it shares; so no more are kept, beside those that the current session's user may have.
         """
-        table = csr_array(self.places.T)
-        table.sort_indices()
+        table = csr_array(self.places.T)  # its columns come out in order
         most = self.sample_size + np.bincount(self.users).max()
         keep = within(np.diff(table.indptr)) < most
-        row = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
+        row = _rows(table)
         return csr_array((np.ones(keep.sum()), (row[keep], table.indices[keep])), shape=table.shape)
 
     def candidates(self, weights: csr_array, users: IntArray | None) -> Pairs:

@@ -39,7 +39,7 @@ class Current:
     Attributes:
         places: which click an item is, from 1, the last one if it comes again, [B, N + 1].
         length: clicks of each, [B].
-        time: of the last click of each, [B], in seconds.
+        time: of the last click of each, [B], in seconds; that of the latest training session where it is not known.
     """
 
     places: csr_array

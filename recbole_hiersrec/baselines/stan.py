@@ -35,8 +35,6 @@ class STAN(NeighbourModel):
         """Product of the weighted cosine and w_2, [P]."""
         own = np.diff(current.places.indptr)[pairs.row]
         cosine = pairs.value / np.sqrt(own * self.index.sizes[pairs.session])
-        if not self.timed:
-            return cosine
         age = np.abs(current.time[pairs.row] - self.index.ends[pairs.session]) / DAY
         least = np.full(len(current.time), np.inf)
         np.minimum.at(least, pairs.row, age)

@@ -26,12 +26,13 @@ class VSKNN(NeighbourModel):
     x is which of the |s| clicks of s the item is and x_n that of the last click that s and n share; f is
     ``position_decay``, g ``match_decay``, c ``idf_weight``; h_i of H training sessions hold item i.
 
-    Ludewig & Jannach, 2018, Evaluation of session-based recommendation algorithms (UMUAI 28), section 4.3: f(x) =
-    x / |s| and the inner product is V-SKNN, g(x_n) = x_n / |s| is w_n of S-SKNN; VSKNN of the authors' later studies
-    has both, as here by default. ``match_decay: none`` is V-SKNN alone. The weighting by inverse document frequency
-    came with Ludewig, Mauro, Latifi & Jannach, 2021, Empirical analysis of session-based recommendation algorithms
-    (UMUAI 31, arXiv 1910.12781), and is off by default. Their code (session-rec, ``vsknn.py``) takes h_i as clicks,
-    this as sessions; its default g is ``reciprocal``, and it divides sim by |s|, which changes no order.
+    Ludewig & Jannach, 2018, Evaluation of session-based recommendation algorithms (UMUAI 28), section 4.3: the inner
+    product with f(x) = x / |s| is V-SKNN, g(x_n) = x_n / |s| is w_n of S-SKNN; VSKNN of the authors' later studies has
+    both. Here these are ``linear``; the default is ``reciprocal`` for both, which did better in validation on Amazon
+    Beauty and on Wikispeedia. ``match_decay: none`` is V-SKNN alone. The weighting by inverse document frequency came
+    with Ludewig, Mauro, Latifi & Jannach, 2021, Empirical analysis of session-based recommendation algorithms (UMUAI
+    31, arXiv 1910.12781), and is off by default. Their code (session-rec, ``vsknn.py``) takes h_i as clicks, this as
+    sessions; it divides sim by |s|, which changes no order.
     """
 
     def position_weights(self, place: IntArray, length: IntArray) -> Floats:
