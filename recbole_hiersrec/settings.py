@@ -180,8 +180,8 @@ class STANSettings(NeighbourSettings):
     )
     lambda2: Annotated[float, Field(gt=0)] = Field(
         100.0,
-        description="Days between a session and its neighbour after which the neighbour counts 1 / e: a few for "
-        "news, very many where nothing ages.",
+        description="Days between a session and its neighbour after which the neighbour counts 1 / e: small "
+        "where items come and go, very large where nothing ages.",
     )
     lambda3: Annotated[float, Field(gt=0)] = Field(
         1.0, description="Clicks from a neighbour's last shared item after which its items count 1 / e."
