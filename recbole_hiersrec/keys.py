@@ -12,7 +12,8 @@ import yaml
 
 from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.names import recbole_folder
-from recbole_hiersrec.settings import HierSRecSettings
+from recbole_hiersrec.reading import Settings
+from recbole_hiersrec.settings import NEIGHBOUR_SETTINGS, HierSRecSettings
 
 EXTRA_KEYS = frozenset(
     {
@@ -27,7 +28,11 @@ EXTRA_KEYS = frozenset(
         "prepared_split",
     }
 )
-"""Keys of this package beside those of :class:`HierSRecSettings`."""
+"""Keys of this package beside those of :data:`MODEL_KEYS`."""
+
+_SETTINGS: tuple[type[Settings], ...] = (HierSRecSettings, *NEIGHBOUR_SETTINGS.values())
+MODEL_KEYS = tuple(dict.fromkeys(key for settings in _SETTINGS for key in settings.model_fields))
+"""Keys of this package's models."""
 
 _READ = re.compile(
     r"""config(?:_dict)?(?:\[\s*|\.get\(\s*)["']([^"']+)["']|["'](\w+)["']\s+(?:not\s+)?in\s+(?:self\.)?config\b"""
@@ -36,10 +41,10 @@ _READ = re.compile(
 
 def check_keys(given: Iterable[str], where: str) -> None:
     """Raise :class:`InputError` for the first key that neither this package nor RecBole reads."""
-    allowed = recbole_keys() | EXTRA_KEYS | set(HierSRecSettings.model_fields)
+    allowed = recbole_keys() | EXTRA_KEYS | set(MODEL_KEYS)
     for key in given:
         if key not in allowed:
-            close = nearest(key, [*HierSRecSettings.model_fields, *EXTRA_KEYS, *sorted(allowed)])
+            close = nearest(key, [*MODEL_KEYS, *EXTRA_KEYS, *sorted(allowed)])
             raise InputError(f"{where}: unknown key '{key}'{close}")
 
 

@@ -23,6 +23,10 @@ MODELS = {
     "GRU4RecAllPositions": "recbole_hiersrec.baselines.all_positions",
     "SequentialPop": "recbole_hiersrec.baselines.pop",
     "MarkovChain": "recbole_hiersrec.baselines.markov",
+    "SessionPop": "recbole_hiersrec.baselines.session_pop",
+    "SKNN": "recbole_hiersrec.baselines.sknn",
+    "VSKNN": "recbole_hiersrec.baselines.vsknn",
+    "STAN": "recbole_hiersrec.baselines.stan",
 }
 """Models of this package: class name -> module."""
 

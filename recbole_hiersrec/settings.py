@@ -133,6 +133,69 @@ class HierSRecSettings(Settings):
         return tuple(float(weight) for weight in weights)
 
 
+Decay = Literal["none", "linear", "quadratic", "reciprocal"]
+"""Weight of the x-th of l clicks: 1, x / l, (x / l)^2, 1 / (l - x + 1)."""
+
+
+class NeighbourSettings(Settings):
+    """What every session-kNN model has; SKNN has nothing else. Read from RecBole's flat configuration."""
+
+    neighbours: PositiveInt = Field(
+        100, description="k: training sessions that are asked, the most similar ones."
+    )
+    sample_size: PositiveInt = Field(
+        1000,
+        description="m: of the training sessions that share an item, so many of the latest are compared.",
+    )
+
+    @model_validator(mode="after")
+    def _sampled_are_enough(self) -> NeighbourSettings:
+        if self.neighbours > self.sample_size:
+            raise ValueError(
+                f"neighbours must be at most sample_size; received {self.neighbours} and {self.sample_size}"
+            )
+        return self
+
+
+class VSKNNSettings(NeighbourSettings):
+    """VSKNN: how clicks and neighbours are weighted. Published are linear decays; others did better in validation."""
+
+    position_decay: Decay = Field(
+        "reciprocal", description="Weight of the session's x-th of l clicks in the similarity."
+    )
+    match_decay: Decay = Field(
+        "reciprocal",
+        description="Weight of a neighbour by the last click that it shares with the session, the x-th of l.",
+    )
+    idf_weight: NonNegative = Field(
+        0.0, description="w: an item in h of H training sessions counts 1 + w log(H / h) times; 0: once."
+    )
+
+
+class STANSettings(NeighbourSettings):
+    """STAN: the scales of its three exponential decays; a very large one turns a decay off."""
+
+    lambda1: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="Clicks before the session's last one after which a click counts 1 / e."
+    )
+    lambda2: Annotated[float, Field(gt=0)] = Field(
+        100.0,
+        description="Days between a session and its neighbour after which the neighbour counts 1 / e: small "
+        "where items come and go, very large where nothing ages.",
+    )
+    lambda3: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="Clicks from a neighbour's last shared item after which its items count 1 / e."
+    )
+
+
+NEIGHBOUR_SETTINGS: Mapping[str, type[NeighbourSettings]] = {
+    "SKNN": NeighbourSettings,
+    "VSKNN": VSKNNSettings,
+    "STAN": STANSettings,
+}
+"""Settings of each session-kNN model."""
+
+
 class TrainingSettings(Settings):
     """RecBole's keys of training that a suite may set, checked before any job starts; None: RecBole's default."""
 
@@ -361,6 +424,19 @@ def hiersrec_settings(values: Mapping[str, Any], where: str) -> HierSRecSettings
         if isinstance(own.get(key), str):
             own[key] = [own[key]]
     return parse(HierSRecSettings, own, where)
+
+
+def neighbour_settings(values: Mapping[str, Any], model: str, where: str) -> Any:
+    """Pick the keys of a session-kNN model out of RecBole's flat configuration and check them.
+
+    Returns:
+        The model's class of :data:`NEIGHBOUR_SETTINGS`.
+
+    Raises:
+        InputError: a value is not allowed; the line begins with ``where``.
+    """
+    cls = NEIGHBOUR_SETTINGS[model]
+    return parse(cls, {key: values[key] for key in cls.model_fields if values.get(key) is not None}, where)
 
 
 def training_settings(values: Mapping[str, Any], where: str) -> TrainingSettings:

@@ -106,7 +106,11 @@ def test_explanations_and_cold_items(shop: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", ["SASRec", "SASRecAllPositions", "STAMP", "SequentialPop", "MarkovChain", "SRGNN"]
+    "model",
+    [
+        *("SASRec", "SASRecAllPositions", "STAMP", "SRGNN"),
+        *("SequentialPop", "MarkovChain", "SessionPop", "SKNN", "VSKNN", "STAN"),
+    ],
 )
 def test_other_models(shop: Path, tmp_path: Path, model: str) -> None:
     check_equal(on_both(tmp_path, job(shop, model)))

@@ -134,7 +134,7 @@ def test_of_a_long_session_the_last_items_are_used(tmp_path: Path, model: str) -
     torch.testing.assert_close(scores[0], scores[1])
 
 
-@pytest.mark.parametrize("model", [*EVERY_POSITION, "SequentialPop", "MarkovChain"])
+@pytest.mark.parametrize("model", [*EVERY_POSITION, "SequentialPop", "MarkovChain", "SessionPop", "STAN"])
 def test_histories_of_one_item_are_trained_on_and_scored(tmp_path: Path, model: str) -> None:
     """Sessions of four items: training learns the second from the first, and that is all."""
     data_path = write_sessions(tmp_path / "data", [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1]])

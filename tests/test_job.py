@@ -256,6 +256,10 @@ def test_same_job_same_accuracy(shop: Path, tmp_path: Path, finished: tuple[Path
         ("GRU4RecAllPositions", "every position"),
         ("SequentialPop", "counted"),
         ("MarkovChain", "counted"),
+        ("SessionPop", "counted"),
+        ("SKNN", "counted"),
+        ("VSKNN", "counted"),
+        ("STAN", "counted"),
         ("recbole.model.sequential_recommender.gru4rec:GRU4Rec", "prefix rows"),
     ],
 )

@@ -213,6 +213,24 @@ class TestMarkovChain(ModelContract):
     model = "MarkovChain"
 
 
+class TestSessionPop(ModelContract):
+    model = "SessionPop"
+
+
+class TestSKNN(ModelContract):
+    model = "SKNN"
+
+
+class TestVSKNN(ModelContract):
+    model = "VSKNN"
+    settings = (("neighbours", 3), ("idf_weight", 1.0))
+
+
+class TestSTAN(ModelContract):
+    model = "STAN"
+    settings = (("neighbours", 3),)
+
+
 @pytest.mark.parametrize(
     ("model", "factorised"),
     [("HierSRec", True), ("SASRec", True), ("GRU4Rec", True), ("CORE", False), ("MarkovChain", False)],

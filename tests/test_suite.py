@@ -163,6 +163,14 @@ def test_later_settings_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             {"models": [{"model": "HierSRec", "settings": {"hiden_size": 3}}]},
             "settings of HierSRec: unknown key 'hiden_size'; did you mean 'hidden_size'",
         ),
+        (
+            {"models": [{"model": "STAN", "settings": {"lambda2": 0}}]},
+            "settings of STAN: lambda2: .*greater than 0; received 0",
+        ),
+        (
+            {"models": [{"model": "VSKNN", "settings": {"mach_decay": "none"}}]},
+            "settings of VSKNN: unknown key 'mach_decay'; did you mean 'match_decay'",
+        ),
         ({"settings": {"valid_metric": "NDGC@10"}}, "valid_metric: .*received 'NDGC@10'"),
         ({"settings": {"learning_rate": "fast"}}, "learning_rate: .*received 'fast'"),
         ({"settings": {"eval_step": 0}}, "eval_step: .*received 0"),

@@ -1,1 +1,1 @@
-"""Models to compare with: RecBole's own trained at every position, and counting models that RecBole lacks."""
+"""Models to compare with: RecBole's own trained at every position, and models that count or look up past sessions."""

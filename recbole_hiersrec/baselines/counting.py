@@ -37,8 +37,8 @@ class CountingModel(SequentialRecommender):
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Scores of all items, [B, N + 1]."""
         history, length, _ = checked_sessions(self, interaction)
-        return self.count_scores(history, length)
+        return self.count_scores(history, length, interaction)
 
-    def count_scores(self, history: Tensor, length: Tensor) -> Tensor:
-        """Scores of all items [B, N + 1] after histories [B, L] of that ``length`` [B]."""
+    def count_scores(self, history: Tensor, length: Tensor, interaction: Any) -> Tensor:
+        """Scores of all items [B, N + 1] after histories [B, L] of that ``length`` [B]; ``interaction``: the batch."""
         raise NotImplementedError

@@ -10,6 +10,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from recbole_hiersrec.baselines.counting import CountingModel
+from recbole_hiersrec.baselines.places import popularity_places
 from recbole_hiersrec.data.dataset import item_counts_of
 from recbole_hiersrec.model.loss import next_items
 
@@ -38,13 +39,13 @@ class MarkovChain(CountingModel):
         pairs = (np.ones(real.sum(), dtype=np.float32), (history.numpy()[real], labels.numpy()[real]))
         chain = csr_matrix(pairs, shape=(self.n_items, self.n_items))
         chain.sum_duplicates()
-        different, places = item_counts_of(dataset).unique(return_inverse=True)
+        places = popularity_places(item_counts_of(dataset))
         self.register_buffer("offsets", torch.from_numpy(chain.indptr.astype(np.int64)))
         self.register_buffer("followers", torch.from_numpy(chain.indices.astype(np.int64)))
         self.register_buffer("follower_counts", torch.from_numpy(chain.data))
-        self.register_buffer("popularity", places.float() / (1 + len(different)))
+        self.register_buffer("popularity", places.float() / (2 + places.max()))
 
-    def count_scores(self, history: Tensor, length: Tensor) -> Tensor:
+    def count_scores(self, history: Tensor, length: Tensor, interaction: Any) -> Tensor:
         """What followed the last items, [B, N + 1]."""
         last = history.gather(1, length.unsqueeze(1) - 1).squeeze(1)  # [B]
         scores = self.popularity.expand(len(last), -1).clone()

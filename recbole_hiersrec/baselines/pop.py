@@ -23,6 +23,6 @@ class SequentialPop(CountingModel):
         super().__init__(config, dataset)
         self.register_buffer("counts", item_counts_of(dataset).float())
 
-    def count_scores(self, history: Tensor, length: Tensor) -> Tensor:
+    def count_scores(self, history: Tensor, length: Tensor, interaction: Any) -> Tensor:
         """The same row for every session, [B, N + 1]."""
         return self.counts.expand(len(history), -1).clone()

@@ -18,12 +18,14 @@ from recbole_hiersrec.names import INNER_PRODUCT, MODELS
 from recbole_hiersrec.retrieval.budget import check_super_lists, item_budget
 from recbole_hiersrec.retrieval.needs import LISTED, check_needs
 from recbole_hiersrec.settings import (
+    NEIGHBOUR_SETTINGS,
     CandidateSettings,
     DatasetEntry,
     HierSRecSettings,
     ModelEntry,
     SuiteSettings,
     hiersrec_settings,
+    neighbour_settings,
     training_settings,
 )
 
@@ -133,6 +135,8 @@ def check_settings(
     if ":" not in model.model:
         check_keys(settings, where)
     training_settings(settings, where)
+    if model.model in NEIGHBOUR_SETTINGS:
+        neighbour_settings(settings, model.model, where)
     own = hiersrec_settings(settings, where) if model.model in MODELS else HierSRecSettings()
     types: dict[str, str] = {}
     with _at(where):

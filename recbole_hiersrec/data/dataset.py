@@ -8,6 +8,7 @@ get them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,33 @@ from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.settings import hiersrec_settings
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Rows that cover every training target once, K of them, in the order of the data set.
+
+    Attributes:
+        rows: their indices among RecBole's training rows, [K], ascending.
+        run: number of the session that each belongs to, [K].
+        place: which row of its session each is, from 0, [K]; of the first of a session it is below the maximum length.
+    """
+
+    rows: IntArray
+    run: IntArray
+    place: IntArray
+
+
 class HierSRecDataset(SequentialDataset):
     """RecBole's :class:`SequentialDataset` plus the catalogue, with all-position training rows.
 
     Attributes:
         catalogue: side information of the items, by item id.
         item_counts: on the training part after :meth:`build`, training interactions of each item, long [N + 1].
+        kept: on the training part after :meth:`build`, of which sessions its rows are.
     """
 
     catalogue: Catalogue
     item_counts: Tensor
+    kept: Kept
     _log: Any = None  # RecBole's sorted log, from the making of rows to the end of build
 
     def __init__(self, config: Any) -> None:
@@ -60,8 +78,8 @@ class HierSRecDataset(SequentialDataset):
             raise InputError(
                 f"data set '{self.dataset_name}' has no training case: every session is too short"
             )
-        keep, starts = self._covering(train.inter_feat)
-        train.inter_feat = train.inter_feat[keep]
+        train.kept = self._covering(train.inter_feat)
+        train.inter_feat = train.inter_feat[train.kept.rows]
         if self.benchmark_filename_list is None:
             log = self._log
             for part in (self, *parts):
@@ -70,11 +88,11 @@ class HierSRecDataset(SequentialDataset):
                 part.inter_feat = with_lists(self, log, part.inter_feat)
             # RecBole's get_flops reads a row of the whole data set, so that keeps rows with lists, too.
             self.inter_feat = train.inter_feat
-        train.item_counts = self._count(train.inter_feat, np.isin(keep, starts))
+        train.item_counts = self._count(train.inter_feat, train.kept.place < self.max_item_list_len)
         return parts
 
-    def _covering(self, rows: Any) -> tuple[IntArray, IntArray]:
-        """:func:`covering_rows` of the training part: by places in the log, or by the content of ready-made rows."""
+    def _covering(self, rows: Any) -> Kept:
+        """The rows of :func:`covering_rows`: by places in the log, or by the content of ready-made rows."""
         lengths = rows[self.item_list_length_field].numpy()
         if self.benchmark_filename_list is None:
             targets = rows[TARGET].numpy()
@@ -82,9 +100,8 @@ class HierSRecDataset(SequentialDataset):
             follows = np.diff(targets[order]) == 1  # a user's first interaction is no target
             return _choose(order, follows, self.max_item_list_len)
         users, targets = rows[self.uid_field].numpy(), rows[self.iid_field].numpy()
-        return covering_rows(
-            users, rows[history_field(self)].numpy(), lengths, targets, self.max_item_list_len
-        )
+        history = rows[history_field(self)].numpy()
+        return _kept(users, history, lengths, targets, self.max_item_list_len)
 
     def _count(self, rows: Any, starting: NDArray[np.bool_]) -> Tensor:
         """Interactions of each item in the sessions that the kept rows cover, long [N + 1].
@@ -120,6 +137,12 @@ def covering_rows(
     Returns:
         (indices of the rows to keep, those among them that begin at the start of a session), ascending.
     """
+    kept = _kept(users, history, lengths, targets, max_length)
+    return kept.rows, kept.rows[kept.place < max_length]
+
+
+def _kept(users: IntArray, history: IntArray, lengths: IntArray, targets: IntArray, max_length: int) -> Kept:
+    """The rows of :func:`covering_rows`, and their runs."""
     rows = (users, history, lengths, targets, max_length)
     order, by_length = np.argsort(users, kind="stable"), np.lexsort((lengths, users))
     # A prepared split may have a session's prefixes in any order: per user, the order with more runs holds.
@@ -128,15 +151,16 @@ def covering_rows(
     return _choose(order, _follows(order, *rows), max_length)
 
 
-def _choose(order: IntArray, follows: NDArray[np.bool_], max_length: int) -> tuple[IntArray, IntArray]:
-    """What :func:`covering_rows` returns, from the order of the rows and whether each follows the one before it."""
+def _choose(order: IntArray, follows: NDArray[np.bool_], max_length: int) -> Kept:
+    """What :func:`_kept` returns, from the order of the rows and whether each follows the one before it."""
     first = np.flatnonzero(np.r_[True, ~follows])
     sizes = np.diff(np.r_[first, len(order)])
+    run = np.repeat(np.arange(len(sizes)), sizes)
     position = np.arange(len(order)) - np.repeat(first, sizes)  # 0, 1, 2, ... within a run
     from_end = np.repeat(sizes, sizes) - 1 - position
-    chosen = from_end % max_length == 0
-    starting = chosen & (position < max_length)
-    return np.sort(order[chosen]), np.sort(order[starting])
+    chosen = np.flatnonzero(from_end % max_length == 0)
+    chosen = chosen[np.argsort(order[chosen])]
+    return Kept(order[chosen], run[chosen], position[chosen])
 
 
 def _follows(
@@ -168,6 +192,18 @@ def catalogue_of(dataset: Any) -> Catalogue:
             "call recbole_hiersrec.register() before RecBole creates the data set"
         )
     return dataset.catalogue
+
+
+def kept_of(dataset: Any) -> Kept:
+    """Of which sessions the rows of a training part are.
+
+    Raises:
+        InputError: RecBole was given another data set class, or the data set was not built.
+    """
+    catalogue_of(dataset)
+    if not hasattr(dataset, "kept"):
+        raise InputError("this model needs the training part of a data set; received one that was not split")
+    return dataset.kept
 
 
 def item_counts_of(dataset: Any) -> Tensor:
