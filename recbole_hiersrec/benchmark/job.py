@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +20,16 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole_hiersrec import register
 from recbole_hiersrec.arrays import write_arrays
 from recbole_hiersrec.benchmark import environment
-from recbole_hiersrec.benchmark.candidates import build_retrieval, candidate_rows, exact_rows, scan_warnings
+from recbole_hiersrec.benchmark.candidates import (
+    build_retrieval,
+    candidate_rows,
+    exact_rows,
+    exact_scanned,
+    scan_warnings,
+)
 from recbole_hiersrec.benchmark.parent import exit_with_parent
 from recbole_hiersrec.benchmark.prepare import Prepared, describe, prepare, protocol_of
-from recbole_hiersrec.benchmark.rankfiles import FILE, HITS, counted
+from recbole_hiersrec.benchmark.rankfiles import FILE, HITS, MAJORITY, SCANNED_EXACT, counted
 from recbole_hiersrec.benchmark.store import SCHEMA
 from recbole_hiersrec.benchmark.suite import Job
 from recbole_hiersrec.errors import InputError
@@ -75,11 +82,15 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     other: Literal["masked", "unmasked"] = "masked" if history == "unmasked" else "unmasked"
     ranks_other = rank_cases(scorer, cases, history=other, batch_size=rows)
     category_hits = _category_hits(model, scorer, data)
+    majority_hits = _majority_hits(category_hits, data)
+    speed = parse(SpeedSettings, job.speed, "speed")
+    scanned = exact_scanned(retrieval.exact, scorer, len(cases), speed.k)
     sessions = part.inter_feat[part.uid_field].numpy()
     arrays = {"target": cases.target.numpy(), "session": sessions, f"history {other}": ranks_other.all}
+    arrays |= {f"{MAJORITY}, {name}": counted(hit) for name, hit in majority_hits.items()}
+    arrays |= {SCANNED_EXACT: counted(scanned)} if len(scanned) else {}
     _write_ranks(folder / FILE, arrays, ranks, category_hits)
     _say("timing")
-    speed = parse(SpeedSettings, job.speed, "speed")
     timed = {
         label: (rule, item_budget(share, scorer.n_items)) for label, (rule, share) in retrieval.rules.items()
     }
@@ -110,8 +121,8 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
             *_all_item_rows(job, ranks, "all"),
             *_all_item_rows(job, ranks_other, f"history {other}"),
             *candidate_rows(job, ranks, retrieval, scorer.n_items),
-            *exact_rows(retrieval.exact, scorer, len(cases), speed.k),
-            *_category_accuracy(category_hits, data),
+            *exact_rows(scanned, scorer.n_items),
+            *_category_accuracy(category_hits, majority_hits),
         ],
         "timing": timing,
         "machine": environment.machine(data.config["device"]),
@@ -168,16 +179,25 @@ def _category_hits(model: Any, scorer: Scorer, data: Prepared) -> dict[str, np.n
     }
 
 
-def _category_accuracy(hits: dict[str, np.ndarray], data: Prepared) -> list[dict[str, Any]]:
-    """Accuracy of each level, beside that of always naming the training part's most frequent category."""
-    rows = []
+def _majority_hits(names: Iterable[str], data: Prepared) -> dict[str, np.ndarray]:
+    """Per level, by its name, whether the training part's most frequent category is the target's, bool [n]."""
     part = data.test._dataset
     targets = part.inter_feat[part.iid_field].numpy()
-    for level, (name, hit) in enumerate(hits.items()):
+    found = {}
+    for level, name in enumerate(names):
         categories = part.catalogue.taxonomy.item_category[:, level]
         counts = np.bincount(categories[1:], weights=data.train._dataset.item_counts.numpy()[1:])
-        majority = categories[targets] == counts.argmax()
-        for metric, values in (("CategoryAccuracy", hit), ("MajorityCategory", majority)):
+        found[name] = categories[targets] == counts.argmax()
+    return found
+
+
+def _category_accuracy(
+    hits: dict[str, np.ndarray], majority_hits: dict[str, np.ndarray]
+) -> list[dict[str, Any]]:
+    """Accuracy of each level, beside that of always naming the training part's most frequent category."""
+    rows = []
+    for name, hit in hits.items():
+        for metric, values in (("CategoryAccuracy", hit), ("MajorityCategory", majority_hits[name])):
             rows.append(
                 {
                     "variant": "all items",

@@ -11,7 +11,7 @@ from recbole_hiersrec.benchmark.suite import Job
 from recbole_hiersrec.report import tables, terminal
 from recbole_hiersrec.report.claim import case_count, claim
 from recbole_hiersrec.report.comparison import Comparison, Group, compare, comparison_frame
-from recbole_hiersrec.report.facts import data_facts, learned_note, provenance
+from recbole_hiersrec.report.facts import code_note, data_facts, learned_note, provenance
 from recbole_hiersrec.report.figures import draw_all, model_colours
 from recbole_hiersrec.report.frame import Record, accuracy_frame, table_groups, timing_frame, to_csv
 
@@ -87,8 +87,8 @@ def render_page(
 ) -> str:
     """The whole of report.md."""
     groups, comparisons = table_groups(records), comparisons or {}
-    suite = records[0]["suite"] if records else missing[0].suite if missing else ""
-    parts = [f"# Benchmark {suite}"]
+    suites = sorted({record["suite"] for record in records} or {job.suite for job in missing})
+    parts = [f"# Benchmark {', '.join(suites)}".rstrip()]
     if not records:
         parts.append("No job has finished.")
     parts += [claim(group[0], members, group in comparisons) for group, members in groups]
@@ -98,7 +98,7 @@ def render_page(
     for group, members in groups:
         parts += _sections(group, members, figures, comparisons.get(group))
     if records:
-        parts += provenance(records, suite)
+        parts += provenance(records, suites)
     return "\n\n".join(parts) + "\n"
 
 
@@ -107,6 +107,7 @@ def _sections(
 ) -> list[str]:
     lines, (dataset, protocol) = tables.entries(records), group
     parts = [f"## {dataset}", f"Protocol: {protocol}. Every figure below is of {case_count(records)}."]
+    parts += [code_note(records)] if code_note(records) else []
     makers = (
         (tables.leaderboard, "accuracy"),
         (tables.all_metrics, "learning"),
