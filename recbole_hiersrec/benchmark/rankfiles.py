@@ -106,13 +106,14 @@ def read_ranks(folder: Path, record: Mapping[str, Any]) -> Ranks:
 
 
 def differing(first: Ranks, second: Ranks, depth: int) -> list[str]:
-    """Names of arrays that both have with other values, ranks up to ``depth``: a publication equals its source."""
-    return [
-        name
-        for name in first
-        if name in second
-        and not np.array_equal(_published(name, first[name], depth), _published(name, second[name], depth))
-    ]
+    """Names of arrays that both have with other values, unless one has what a publication keeps of the other."""
+
+    def same(name: str) -> bool:
+        one, other = first[name], second[name]
+        pairs = ((one, other), (_published(name, one, depth), other), (one, _published(name, other, depth)))
+        return any(np.array_equal(*pair) for pair in pairs)
+
+    return [name for name in first if name in second and not same(name)]
 
 
 def candidate_keys(record: Mapping[str, Any]) -> list[tuple[str, float]]:
