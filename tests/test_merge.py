@@ -267,6 +267,16 @@ def test_into_an_existing_folder(halves: tuple[Path, Path]) -> None:
     assert content(first) == again
 
 
+def test_what_is_left_of_a_job_without_a_record_gives_way(halves: tuple[Path, Path], tmp_path: Path) -> None:
+    first, _ = halves
+    whole = shutil.copytree(first, tmp_path / "whole")
+    job = first / "jobs" / record_of(first)["key"]
+    (job / "record.json").unlink()
+    (job / "model" / "half").write_text("a part of some model")
+    assert merge([whole], first).taken == {first: 2, whole: 1}
+    assert content(job) == content(whole / "jobs" / job.name)
+
+
 def test_into_a_folder_with_the_same_name_spelt_otherwise(halves: tuple[Path, Path]) -> None:
     first, _ = halves
     before = record_of(first)
@@ -403,7 +413,7 @@ def other_schema(folder: Path) -> list[str]:
 def other_universe(folder: Path) -> list[str]:
     record = record_of(folder / "b")
     change_record(folder / "b", record, data=record["data"] | {"universe": "v" * 64})
-    return ["a", "b", "--out", "both"]
+    return ["a", "b", "--out", "new/both"]
 
 
 def no_records(folder: Path) -> list[str]:
@@ -446,6 +456,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert message in result.stderr
     assert result.stdout == ""
     assert content(tmp_path) == before
+    assert not (tmp_path / "new").exists()
     assert not list(tmp_path.rglob(".tmp-*"))
 
 

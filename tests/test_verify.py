@@ -306,6 +306,18 @@ def test_a_job_without_a_record(suite: tuple[Path, dict[str, Any]]) -> None:
     assert any("HierSRec, 1: there is no record of such a job" in line for line in found.differences)
 
 
+@pytest.mark.parametrize(("times", "differ"), [(1 + 1e-12, False), (1 - 1e-12, False), (1 + 1e-8, True)])
+def test_rounding_is_no_difference_and_more_is(
+    suite: tuple[Path, dict[str, Any]], times: float, differ: bool
+) -> None:
+    """Sums in another order differ by less than 1e-12; a place more or less in the list, by more than 1e-8."""
+    folder, _ = suite
+    line = csv_line(folder, f"{START},all items,1,,,all,NDCG,10,")
+    value = line.split(",")[-3]
+    edit(folder / "accuracy.csv", line, line.replace(value, repr(float(value) * times)))
+    assert len(verify(folder).differences) == differ
+
+
 def remove(name: str) -> Callable[[Path, Path], None]:
     return lambda folder, _: (folder / name).unlink()
 
