@@ -73,8 +73,8 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
 
     Raises:
         InputError: a folder is none of a suite, something in it is damaged, two copies of a job have other results
-            (all of them are named), two jobs would share a line of a table, or ``out`` cannot be written. Then
-            nothing is written.
+            (all of them are named), two jobs would share a line of a table, a job is under way in ``out``, or it
+            cannot be written. Then nothing is written.
     """
     target = out.resolve()
     recover_folder(target)
@@ -83,6 +83,8 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
         inside = (target / "jobs.json").exists()
         if not inside and target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise InputError(f"{out}: received something else, allowed: a new or empty folder, or a suite's")
+        if any((target / "jobs").glob(".tmp-*")):
+            raise InputError(f"{out}: a job is under way here; let hiersrec bench come to its end first")
         named: dict[Path, Path] = {}
         for one in [*([out] if inside else []), *folders]:
             named.setdefault(one.resolve(), one)

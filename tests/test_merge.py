@@ -372,9 +372,23 @@ def test_a_merge_that_dies_leaves_all_as_it_was(
 def test_a_folder_that_a_bench_works_in(halves: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = halves
     monkeypatch.setattr(JobStore.open.__wrapped__, "__defaults__", (0.05,))  # type: ignore[attr-defined]
-    with JobStore(first).open(), pytest.raises(InputError, match="another hiersrec bench is at work here"):
+    with JobStore(first).open(), pytest.raises(InputError, match="another hiersrec bench"):
         merge([second], first)
     assert merge([second], first).taken == {first: 3, second: 3}
+
+
+def test_a_folder_with_a_job_under_way_is_left_alone(halves: tuple[Path, Path]) -> None:
+    first, second = halves
+    (first / "jobs" / ".tmp-0123456789abcdef").mkdir()
+    (first / "jobs" / ".tmp-0123456789abcdef" / "state").write_text("hours of training")
+    before = content(first)
+    with pytest.raises(
+        InputError, match="a: a job is under way here; let hiersrec bench come to its end first"
+    ):
+        merge([second], first)
+    assert content(first) == before
+    assert merge([first, second], first.parent / "new").taken == {first: 3, second: 3}
+    assert not list((first.parent / "new").rglob(".tmp-*"))
 
 
 def test_what_a_killed_merge_left_is_put_right(halves: tuple[Path, Path]) -> None:
