@@ -1,6 +1,6 @@
 """The command `hiersrec`: parsing and printing only.
 
-Exit status: 0 done, 1 jobs failed, 2 wrong input, 130 stopped with Ctrl-C.
+Exit status: 0 done, 1 jobs failed or figures differ, 2 wrong input, 130 stopped with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-results = typer.Typer(help="Keep what a benchmark produced.", no_args_is_help=True)
+results = typer.Typer(help="Keep, check and join what benchmarks produced.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(results, name="results")
 
@@ -96,6 +96,44 @@ def publish_results(
         from recbole_hiersrec.publish import publish
 
         typer.echo(f"published: {publish(name, runs, results)}")
+
+
+@results.command("verify")
+def verify_results(
+    folder: Annotated[Path, typer.Argument(help="A suite's folder: runs/NAME or results/NAME.")],
+    debug: Debug = False,
+) -> None:
+    """Recompute accuracy.csv and comparisons.csv from the ranks, and name every figure that differs (status 1)."""
+    with one_line_errors(debug, "nothing was changed"):
+        from recbole_hiersrec.verify import verify
+
+        found = verify(folder)
+        for line in found.differences:
+            typer.echo(line)
+        typer.echo(f"{folder}: {found.summary()}")
+        if found.differences:
+            raise typer.Exit(1)
+
+
+@results.command("merge")
+def merge_results(
+    folders: Annotated[list[Path], typer.Argument(help="Suites' folders: runs/NAME or results/NAME.")],
+    out: Annotated[
+        Path, typer.Option(help="New folder, or a suite's; that one comes first and keeps its jobs.")
+    ],
+    debug: Debug = False,
+) -> None:
+    """Put the finished jobs of several folders into OUT, and write its tables and report anew.
+
+    Of a job in several folders the first copy stays; copies with other ranks or figures are all named, and nothing
+    is written (status 2).
+    """
+    with one_line_errors(debug, f"{out} is whole, as it was before or new"):
+        from recbole_hiersrec.merge import merge
+
+        merged = merge(folders, out)
+        typer.echo(f"merged: {out}: {merged.summary()}")
+        typer.echo(f"report: {out / 'report.md'}")
 
 
 def main() -> None:

@@ -283,6 +283,24 @@ def test_publish_that_dies_keeps_the_older_publication(
     assert len(list((tmp_path / "results" / "trial" / "jobs").iterdir())) == 1
 
 
+def test_two_machines_are_merged_into_one_run(tmp_path: Path, hiersrec: Callable[..., Any]) -> None:
+    """Tables, page and figures are those of one whole run; bench finds everything done, and it can be published."""
+    for name, seeds in (("whole", [1, 2]), ("one", [1]), ("two", [2])):
+        hiersrec("bench", write_suite(tmp_path, seeds=seeds), "--runs", name)
+    merged = hiersrec("results", "merge", "one/trial", "two/trial", "--out", "both/trial")
+    assert merged.exit_code == 0, merged.output
+    assert merged.stdout.startswith("merged: both/trial: 6 jobs: 3 of one/trial, 3 of two/trial\n")
+    whole, both = content(tmp_path / "whole" / "trial"), content(tmp_path / "both" / "trial")
+    assert set(whole) - set(both) == {".lock"}
+    assert [name for name in both if both[name] != whole[name]] == [
+        "jobs.json"
+    ]  # in the order of the folders
+    assert any(name.startswith("figures/") for name in both)
+    again = hiersrec("bench", write_suite(tmp_path, seeds=[1, 2]), "--runs", "both")
+    assert again.stdout.count("already done") == 6
+    assert hiersrec("results", "publish", "trial", "--runs", "both").exit_code == 0
+
+
 def test_usage_errors_and_version(hiersrec: Callable[..., Any]) -> None:
     assert hiersrec("bench", "--no-such-option").exit_code == 2
     assert hiersrec("nothing").exit_code == 2

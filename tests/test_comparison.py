@@ -103,6 +103,63 @@ def test_rows_are_the_statistics_of_the_ranks(tmp_path: Path, records: Records) 
     p = sorted(of(found, "difference", model)["p_value"] for model in ("HierSRec", "SequentialPop"))
     holm = sorted(of(found, "difference", model)["p_holm"] for model in ("HierSRec", "SequentialPop"))
     assert holm == pytest.approx([min(1, 2 * p[0]), min(1, max(2 * p[0], p[1]))])
+    less = values["HierSRec"] - values["SASRecAllPositions"]
+    assert difference["n_tests"] == 2
+    shares = [sum(less > 1e-9) / 40, sum(abs(less) <= 1e-9) / 40, sum(less < -1e-9) / 40]
+    assert [difference[key] for key in ("win", "tie", "loss")] == pytest.approx(shares)
+    sums = less.reshape(20, 2).sum(axis=1)
+    assert difference["d_z"] == pytest.approx(sums.mean() / sums.std(ddof=1))
+    pair = np.stack([values["HierSRec"], values["SASRecAllPositions"]])
+    means = bootstrap_means(pair, sessions, resamples=RESAMPLES, seed=SEED)
+    over = ratio_interval(pair.mean(axis=1), means)
+    relative = [difference[key] for key in ("relative", "relative_low", "relative_high")]
+    assert relative == pytest.approx([over.mean - 1, over.low - 1, over.high - 1])
+
+
+def test_a_difference_in_the_table_by_hand(tmp_path: Path, records: Records) -> None:
+    """At rank 1 are 20 cases of the reference, in both seeds, and 10 and 20 of HierSRec; the rest is out of sight."""
+    for record in records:
+        first = {"HierSRec": 10 * record["job"]["seed"], "SASRecAllPositions": 20}.get(
+            record["job"]["model"], 0
+        )
+        put(tmp_path, record, all=np.where(np.arange(40) < first, 1.0, 99.0))
+    found = only(tmp_path, records)
+    row = of(found, "difference", "HierSRec")
+    assert [row[key] for key in ("mean", "relative", "win", "tie", "loss")] == [-0.125, -0.25, 0, 0.75, 0.25]
+    sums = np.array([0.0] * 5 + [-1.0] * 5 + [0.0] * 10)  # of 20 sessions with two cases each
+    assert row["d_z"] == pytest.approx(sums.mean() / sums.std(ddof=1))
+    (line,) = [line for line in found.difference_table().rows if line[0].startswith("HierSRec")]
+    assert list(line[4:5]) + list(line[8:]) == ["-0.1250", "-25.0 %", "-0.56", "0.0 / 75.0 / 25.0 %"]
+    nothing = of(found, "difference", "SequentialPop")
+    assert (nothing["relative"], nothing["relative_low"], nothing["relative_high"]) == (-1, -1, -1)
+    assert "corrected over the comparisons of this table (2)" in found.difference_table().notes[0]
+
+
+def test_a_reference_that_finds_nothing_has_no_relative_difference(tmp_path: Path, records: Records) -> None:
+    for record in pick(records, "SASRecAllPositions"):
+        put(tmp_path, record, all=np.full(40, 99.0))
+    row = of(only(tmp_path, records), "difference", "HierSRec")
+    assert row["mean"] > 0
+    assert all(isnan(row[key]) for key in ("relative", "relative_low", "relative_high"))
+    assert next(iter(only(tmp_path, records).difference_table().rows))[8] == "-"
+
+
+def test_seeds_alone_make_nothing_significant(tmp_path: Path) -> None:
+    """Eight seeds that all agree, in cases of one session: intervals over seeds are narrow, and nothing is tested."""
+    records = make_records(tmp_path, seeds=list(range(1, 9)), reference="SASRecAllPositions")[1]
+    for record in records:
+        record["job"]["reference"] = "SASRecAllPositions"
+        put(tmp_path, record, session=np.zeros(40, dtype=int))
+    found = only(tmp_path, records)
+    seeds = [of(found, "over seeds", model) for model in ("HierSRec", "SASRecAllPositions")]
+    assert seeds[0]["low"] > seeds[1]["high"]
+    row = of(found, "difference", "HierSRec")
+    assert (row["p_value"], row["p_holm"]) == (1.0, 1.0)
+    assert isnan(row["low"])
+    assert isnan(row["d_z"])
+    frame = comparison_frame([found])
+    assert set(frame[frame["p_value"].notna()]["quantity"]) == {"difference"}
+    assert "makes no difference significant" in found.difference_table().notes[0]
 
 
 def test_the_reference_is_compared_with_nobody(tmp_path: Path, records: Records) -> None:
@@ -112,7 +169,7 @@ def test_the_reference_is_compared_with_nobody(tmp_path: Path, records: Records)
     assert sorted(models) == ["HierSRec", "SequentialPop"]
     table = found.difference_table()
     assert [row[0].split()[0] for row in table.rows] == ["HierSRec", "SASRecAllPositions", "SequentialPop"]
-    assert list(table.rows[1][4:]) == ["-"] * 4
+    assert list(table.rows[1][4:]) == ["-"] * 7
     assert table.headers[4] == "less SASRecAllPositions"
 
 
@@ -145,7 +202,7 @@ def test_models_without_ranks_or_all_seeds_are_left_out(tmp_path: Path, records:
 def test_a_reference_that_is_not_ranked_is_named(tmp_path: Path, records: Records) -> None:
     left = [record for record in records if record is not pick(records, "SASRecAllPositions")[0]]
     table = only(tmp_path, left).difference_table()
-    assert all(list(row[4:]) == ["-"] * 4 for row in table.rows)
+    assert all(list(row[4:]) == ["-"] * 7 for row in table.rows)
     assert "No differences: the reference SASRecAllPositions has not finished" in table.notes[1]
 
 

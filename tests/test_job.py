@@ -15,6 +15,8 @@ import torch
 from atomic_files import write_manifest, write_shop, write_split
 
 from recbole_hiersrec import register
+from recbole_hiersrec.arrays import read_arrays
+from recbole_hiersrec.benchmark.recompute import figures, recomputed
 from recbole_hiersrec.benchmark.suite import Job, expand
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.metrics import METRICS
@@ -104,6 +106,21 @@ def test_accuracy_follows_from_the_ranks(finished: tuple[Path, dict[str, Any]]) 
         f"level {level}: {name}": ranks[f"category hit, level {level}: {name}"].mean()
         for level, name in ((1, "department"), (2, "class"))
     }
+
+
+def test_every_figure_is_recomputed_from_the_ranks(shop: Path, tmp_path: Path) -> None:
+    """Also the exact search's work and the most frequent category, as ``hiersrec results verify`` does it."""
+    candidates = {"rules": ["cells", "popularity"], "item_fractions": [0.5], "exact": True}
+    record = run(job(shop, candidates=candidates), tmp_path)
+    found = recomputed(record, read_arrays(tmp_path / "ranks.npz"))
+    wanted = dict(figures(record["accuracy"], "record"))
+    assert found.keys() <= wanted.keys()
+    assert {place.metric for place in wanted.keys() - found.keys()} == {"Coverage", "Gini", "Novelty"}
+    assert {place.slice.partition(":")[0] for place in found} >= {"length", "target", "repeated", "category"}
+    assert {place.metric for place in found} >= {"MajorityCategory", "CategoryAccuracy", "ScannedFraction"}
+    assert {place.variant for place in found} == {"all items", "candidates", "exact"}
+    for place, figure in found.items():
+        assert figure.same(wanted[place]), place
 
 
 def test_all_items_as_candidates_give_the_same_ranks(finished: tuple[Path, dict[str, Any]]) -> None:

@@ -13,6 +13,7 @@ from recbole_hiersrec.arrays import read_arrays, write_arrays
 from recbole_hiersrec.benchmark.rankfiles import (
     counted,
     depth_of,
+    differing,
     publish_ranks,
     ranks_path,
     read_ranks,
@@ -145,3 +146,22 @@ def test_a_job_that_notes_more_than_the_first_keeps_it(tmp_path: Path, records: 
         (tmp_path / "new" / "jobs" / record["key"]).mkdir(parents=True)
         publish_ranks(tmp_path / "runs", tmp_path / "new", record)
         assert ("session" in read_ranks(tmp_path / "new", record)) == (number == 1)
+
+
+def test_arrays_that_differ(tmp_path: Path, records: list[dict[str, Any]]) -> None:
+    """A publication has what its source has; two sources are compared to the last rank."""
+    record = records[0]
+    written = put(tmp_path / "runs", record)
+    (tmp_path / "new" / "jobs" / record["key"]).mkdir(parents=True)
+    publish_ranks(tmp_path / "runs", tmp_path / "new", record)
+    published = read_ranks(tmp_path / "new", record)
+    assert differing(written, published, 100) == differing(published, written, 100) == []
+    furthest = written["all"][np.isfinite(written["all"])].max()
+    later = written | {"all": np.where(written["all"] == furthest, furthest + 1, written["all"])}
+    nearer = written | {"cells@0.04": np.where(written["cells@0.04"] > 100, 99.0, written["cells@0.04"])}
+    assert furthest > 100
+    assert differing(written, later, 100) == ["all"]
+    assert differing(published, later, 100) == []
+    assert differing(published, nearer, 100) == differing(nearer, published, 100) == ["cells@0.04"]
+    assert differing(written, written | {"target": written["target"] + 1000}, 100) == ["target"]
+    assert differing({"all": written["all"]}, {"other": written["all"]}, 100) == []  # nothing that both have

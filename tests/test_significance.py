@@ -18,12 +18,14 @@ from recbole_hiersrec.evaluation.significance import (
     RESAMPLES,
     Interval,
     bootstrap_means,
+    effect_size,
     holm,
     mean_interval,
     paired_difference,
     ratio_interval,
     seed_interval,
     sign_flip_p_values,
+    win_tie_loss,
 )
 
 
@@ -54,6 +56,42 @@ def test_sign_flips_match_all_patterns() -> None:
     assert exact == 6 / 16  # |.| of 5, 5, 7, each with its mirror image
     p = sign_flip_p_values(sums[None], np.arange(4), resamples=20_000, seed=3)[0]
     assert p == pytest.approx(exact, abs=0.02)
+
+
+def clustered(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Differences of 26 cases in 8 sessions of 1 to 5, a third of them 0 as those of rankings are; not in order."""
+    random = np.random.default_rng(seed)
+    sessions = random.permutation(np.repeat(np.arange(8), [1, 2, 3, 5, 5, 4, 3, 3]))
+    return random.normal(0.3, 1, 26) * (random.random(26) > 1 / 3), sessions
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_flips_agree_with_all_256_patterns_of_eight_sessions(seed: int) -> None:
+    """Counted one by one, and by scipy's exact test of the sessions' sums; 20,000 random ones err by under .014."""
+    differences, sessions = clustered(seed)
+    sums = np.array([differences[sessions == session].sum() for session in range(8)])
+    patterns = [abs(np.dot(signs, sums)) for signs in itertools.product((1, -1), repeat=8)]
+    exact = np.mean([value >= abs(sums.sum()) - 1e-9 for value in patterns])
+    theirs = stats.permutation_test((sums,), np.sum, permutation_type="samples", n_resamples=np.inf)
+    p = sign_flip_p_values(differences[None], sessions, resamples=20_000, seed=seed)[0]
+    assert theirs.pvalue == pytest.approx(exact)
+    assert p == pytest.approx(exact, abs=0.014)
+
+
+def test_the_clustered_interval_matches_scipys_bootstrap_of_sums_and_sizes() -> None:
+    random = np.random.default_rng(8)
+    sessions = np.repeat(np.arange(50), random.integers(1, 8, 50))
+    values = random.exponential(size=50)[sessions] + random.exponential(size=len(sessions))
+    sums, sizes = np.bincount(sessions, values), np.bincount(sessions)
+    ours = mean_interval(values, sessions, seed=1)
+    theirs = stats.bootstrap(
+        (sums, sizes),
+        lambda s, n, axis: s.sum(axis=axis) / n.sum(axis=axis),
+        paired=True,
+        method="percentile",
+        rng=random,
+    )
+    assert [ours.low, ours.high] == pytest.approx(list(theirs.confidence_interval), rel=0.015)
 
 
 def test_whole_clusters_are_flipped() -> None:
@@ -176,12 +214,77 @@ def test_holm_by_hand() -> None:
     assert holm([]) == []
 
 
+@pytest.mark.parametrize(
+    ("p_values", "corrected"),
+    [
+        ([0.02], [0.02]),
+        ([0.01, 0.02, 0.03, 0.04], [0.04, 0.06, 0.06, 0.06]),  # 4 x .01, 3 x .02, then never less than before
+        ([0.04, 0.001, 0.03, 0.005], [0.06, 0.004, 0.06, 0.015]),  # 4 x .001, 3 x .005, 2 x .03, 1 x .04
+        ([0.2, 0.2], [0.4, 0.4]),
+        ([0.6, 0.0001, 0.9], [1.0, 0.0003, 1.0]),
+    ],
+)
+def test_holm_of_further_families_by_hand(p_values: list[float], corrected: list[float]) -> None:
+    assert holm(p_values) == pytest.approx(corrected)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.sampled_from([0.01, 0.05, 0.2]))
+def test_holm_rejects_what_the_step_down_procedure_rejects(p_values: list[float], level: float) -> None:
+    """As Holm states it: the smallest of m against level / m, the next against level / (m - 1), until one fails."""
+    rejected: set[int] = set()
+    for left, place in zip(range(len(p_values), 0, -1), np.argsort(p_values, kind="stable"), strict=True):
+        if p_values[place] * left > level:
+            break
+        rejected.add(int(place))
+    assert {place for place, p in enumerate(holm(p_values)) if p <= level} == rejected
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_keeps_the_order_and_never_helps(p_values: list[float]) -> None:
     corrected = holm(p_values)
     assert all(after >= before for before, after in zip(p_values, corrected, strict=True))
     order = np.argsort(p_values, kind="stable")
     assert (np.diff(np.array(corrected)[order]) >= 0).all()
+
+
+def test_effect_size_by_hand() -> None:
+    """Sessions' sums 1 + 2, 0 and 3 have the mean 2 and the deviation sqrt((1 + 4 + 1) / 2)."""
+    differences, sessions = np.array([1.0, 0.0, 2.0, 3.0]), np.array([7, 8, 7, 9])
+    assert effect_size(differences, sessions) == pytest.approx(2 / math.sqrt(3))
+    assert effect_size(-differences, sessions) == pytest.approx(-2 / math.sqrt(3))
+    assert effect_size(100 * differences, sessions) == pytest.approx(2 / math.sqrt(3))  # it has no unit
+
+
+def test_effect_size_of_single_cases_is_t_over_the_root_of_their_number() -> None:
+    differences = np.random.default_rng(2).normal(0.4, 1, 37)
+    t = stats.ttest_1samp(differences, 0).statistic
+    assert effect_size(differences, np.arange(37)) == pytest.approx(t / math.sqrt(37))
+
+
+def test_effect_size_has_the_sign_of_the_mean_over_cases() -> None:
+    """One long session is worse, two short ones are better: the mean over sessions' means would say the opposite."""
+    differences, sessions = np.array([-1.0, -1.0, -1.0, 1.0, 1.0]), np.array([0, 0, 0, 1, 2])
+    assert differences.mean() < 0
+    assert effect_size(differences, sessions) == pytest.approx((-1 / 3) / np.std([-3, 1, 1], ddof=1))
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [0.1 + 0.2, 0.3], [1.0]])
+def test_effect_size_that_nothing_varies_in_is_undefined(values: list[float]) -> None:
+    assert math.isnan(effect_size(np.array(values), np.arange(len(values))))
+    assert math.isnan(effect_size(np.array([0.1, 0.5]), np.zeros(2)))
+
+
+def test_win_tie_loss_by_hand() -> None:
+    assert win_tie_loss(np.array([0.5, -0.1, 0.0, 0.2, 0.0])) == pytest.approx((0.4, 0.4, 0.2))
+    assert win_tie_loss(np.array([1e-3])) == (1.0, 0.0, 0.0)
+
+
+def test_seeds_in_another_order_tie() -> None:
+    """The mean of .1, .2, .3 is not that of .3, .2, .1 to the bit."""
+    values = np.array([0.1, 0.2, 0.3])
+    difference = sum(values) / 3 - sum(values[::-1]) / 3
+    assert difference != 0
+    assert win_tie_loss(np.array([difference, -difference])) == (0.0, 1.0, 0.0)
 
 
 @settings(max_examples=20, deadline=None)

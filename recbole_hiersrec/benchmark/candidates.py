@@ -143,14 +143,17 @@ def scan_warnings(job: Job, ranks: RankTable, retrieval: Retrieval, n_items: int
 
 
 @torch.no_grad()
-def exact_rows(exact: ExactSearch | None, scorer: Scorer, n_cases: int, k: int) -> list[dict[str, Any]]:
-    """The exact search's scanned fraction over all cases, after its top k was found equal to that of all items.
+def exact_scanned(exact: ExactSearch | None, scorer: Scorer, n_cases: int, k: int) -> np.ndarray:
+    """Vectors that the exact search looks at, after its top k was found equal to that of all items.
+
+    Returns:
+        float32 [n_cases], an item that is looked at in part counts as that part; [0] without an exact search.
 
     Raises:
         HierSRecError: a case in which it found other scores than ranking all items does.
     """
     if exact is None or not is_inner_product(scorer):
-        return []
+        return np.empty(0, dtype=np.float32)
     scanned = []
     for index in torch.arange(n_cases).split(256):
         queries = scorer.queries(scorer.batch(index))
@@ -160,11 +163,17 @@ def exact_rows(exact: ExactSearch | None, scorer: Scorer, n_cases: int, k: int) 
         if not close.all():
             case = int(index[int((~close).any(axis=1).argmax())])
             raise HierSRecError(f"exact search: the top {k} of case {case} differ from those of all items")
-        scanned.append(work / scorer.n_items)
-    values = np.concatenate(scanned)
+        scanned.append(work.astype(np.float32))
+    return np.concatenate(scanned)
+
+
+def exact_rows(scanned: np.ndarray, n_items: int) -> list[dict[str, Any]]:
+    """The exact search's scanned fraction over all cases, from :func:`exact_scanned`."""
+    if not len(scanned):
+        return []
     row: Mapping[str, Any] = {"variant": EXACT, "candidate_rule": "", "item_fraction": None, "slice": "all"}
-    value = {"metric": "ScannedFraction", "k": None, "value": float(values.mean()), "n_cases": n_cases}
-    return [dict(row) | value]
+    mean = float((scanned.astype(np.float64) / n_items).mean())
+    return [dict(row) | {"metric": "ScannedFraction", "k": None, "value": mean, "n_cases": len(scanned)}]
 
 
 def _context(job: Job, settings: CandidateSettings, scorer: Scorer, train: Any) -> RuleContext:

@@ -5,6 +5,7 @@ Axes: n test cases, M levels.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,16 +55,25 @@ def category_predictions(model: Any, scorer: Scorer, data: Prepared) -> dict[str
     }
 
 
-def category_rows(predictions: dict[str, LevelPredictions], data: Prepared) -> list[dict[str, Any]]:
-    """Accuracy of each level, beside that of always naming the training part's most frequent category."""
-    rows = []
+def majority_hits(names: Iterable[str], data: Prepared) -> dict[str, np.ndarray]:
+    """Per level, by its name, whether the training part's most frequent category is the target's, bool [n]."""
     part = data.test._dataset
     targets = part.inter_feat[part.iid_field].numpy()
-    for level, (name, predicted) in enumerate(predictions.items()):
+    found = {}
+    for level, name in enumerate(names):
         categories = part.catalogue.taxonomy.item_category[:, level]
         counts = np.bincount(categories[1:], weights=data.train._dataset.item_counts.numpy()[1:])
-        majority = categories[targets] == counts.argmax()
-        for metric, values in (("CategoryAccuracy", predicted.hit), ("MajorityCategory", majority)):
+        found[name] = categories[targets] == counts.argmax()
+    return found
+
+
+def category_rows(
+    predictions: dict[str, LevelPredictions], majority: dict[str, np.ndarray]
+) -> list[dict[str, Any]]:
+    """Accuracy of each level, beside that of always naming the training part's most frequent category."""
+    rows = []
+    for name, predicted in predictions.items():
+        for metric, values in (("CategoryAccuracy", predicted.hit), ("MajorityCategory", majority[name])):
             rows.append(
                 {
                     "variant": "all items",

@@ -21,11 +21,22 @@ from recbole_hiersrec import register
 from recbole_hiersrec.arrays import write_arrays
 from recbole_hiersrec.benchmark import environment
 from recbole_hiersrec.benchmark.breakdown import case_facts, list_lengths, list_rows, slice_rows
-from recbole_hiersrec.benchmark.candidates import build_retrieval, candidate_rows, exact_rows, scan_warnings
-from recbole_hiersrec.benchmark.categories import calibration_section, category_predictions, category_rows
+from recbole_hiersrec.benchmark.candidates import (
+    build_retrieval,
+    candidate_rows,
+    exact_rows,
+    exact_scanned,
+    scan_warnings,
+)
+from recbole_hiersrec.benchmark.categories import (
+    calibration_section,
+    category_predictions,
+    category_rows,
+    majority_hits,
+)
 from recbole_hiersrec.benchmark.parent import exit_with_parent
 from recbole_hiersrec.benchmark.prepare import Prepared, describe, prepare, protocol_of
-from recbole_hiersrec.benchmark.rankfiles import FILE, HITS, counted
+from recbole_hiersrec.benchmark.rankfiles import FILE, HITS, MAJORITY, SCANNED_EXACT, counted
 from recbole_hiersrec.benchmark.store import SCHEMA, STATE
 from recbole_hiersrec.benchmark.suite import Job
 from recbole_hiersrec.errors import InputError, SkippedError
@@ -89,10 +100,14 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     predictions = category_predictions(model, scorer, data)
     facts = case_facts(job, data)
     arrays = {**facts.arrays, f"history {other}": ranks_other.all}
+    majority = majority_hits(predictions, data)
+    speed = parse(SpeedSettings, job.speed, "speed")
+    scanned = exact_scanned(retrieval.exact, scorer, len(cases), speed.k)
+    arrays |= {f"{MAJORITY}, {name}": counted(hit) for name, hit in majority.items()}
+    arrays |= {SCANNED_EXACT: counted(scanned)} if len(scanned) else {}
     category_hits = {name: predicted.hit for name, predicted in predictions.items()}
     _write_ranks(folder / FILE, arrays, ranks, category_hits)
     _say("timing")
-    speed = parse(SpeedSettings, job.speed, "speed")
     timed = {
         label: (rule, item_budget(share, scorer.n_items)) for label, (rule, share) in retrieval.rules.items()
     }
@@ -124,8 +139,8 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
             *_all_item_rows(job, ranks, "all"),
             *_all_item_rows(job, ranks_other, f"history {other}"),
             *candidate_rows(job, ranks, retrieval, scorer.n_items),
-            *exact_rows(retrieval.exact, scorer, len(cases), speed.k),
-            *category_rows(predictions, data),
+            *exact_rows(scanned, scorer.n_items),
+            *category_rows(predictions, majority),
             *slice_rows(job, ranks.all, facts),
             *list_rows(ranks, training_counts(data.train._dataset)),
         ],

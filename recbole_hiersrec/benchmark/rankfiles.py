@@ -10,7 +10,13 @@ Arrays of jobs/<key>/ranks.npz, one value a test case:
 - category: of the target, on the level that record.json names: index in the names there, or their number for the others
 - category hit, level <m>: <name>: whether the likeliest category is the target's
 
-and as int [different numbers, 2], (number, cases that have it): scored <rule>@<f>, compared <rule>@<f>.
+and as [different numbers, 2], (number, cases that have it):
+
+- scored <rule>@<f>, compared <rule>@<f>
+- scanned exact: vectors that the exact search looked at, of one it looked at in part that part
+- majority, level <m>: <name>: 1 where the training part's most frequent category is the target's, 0 elsewhere
+
+Records of earlier versions lack the last two.
 
 A publication tells ranks up to :func:`depth_of` apart; those beyond are all depth + 1. What belongs to the cases
 (:data:`CASES`, of which jobs of older versions lack some) it keeps once for all jobs of the same cases, in
@@ -32,7 +38,9 @@ from recbole_hiersrec.retrieval.budget import candidate_label
 FILE = "ranks.npz"
 CASES = ("target", "session", "length", "target popularity", "repeated", "category")
 DEPTH = 100
-COUNTS = ("scored ", "compared ")
+SCANNED_EXACT = "scanned exact"
+MAJORITY = "majority"
+COUNTS = ("scored ", "compared ", SCANNED_EXACT, MAJORITY)
 HITS = "category hit"
 SHARED = "shared"  # names of the arrays that lie in cases/<hash>.npz
 
@@ -40,7 +48,7 @@ Ranks = Mapping[str, np.ndarray]
 
 
 def counted(numbers: np.ndarray) -> np.ndarray:
-    """How many cases have each number: int [different numbers, 2], for an array [cases]."""
+    """How many cases have each number: [different numbers, 2], for an array [cases]."""
     return np.stack(np.unique(numbers, return_counts=True), axis=1)
 
 
@@ -102,6 +110,17 @@ def read_ranks(folder: Path, record: Mapping[str, Any]) -> Ranks:
     return arrays
 
 
+def differing(first: Ranks, second: Ranks, depth: int) -> list[str]:
+    """Names of arrays that both have with other values, unless one has what a publication keeps of the other."""
+
+    def same(name: str) -> bool:
+        one, other = first[name], second[name]
+        pairs = ((one, other), (_published(name, one, depth), other), (one, _published(name, other, depth)))
+        return any(np.array_equal(*pair) for pair in pairs)
+
+    return [name for name in first if name in second and not same(name)]
+
+
 def candidate_keys(record: Mapping[str, Any]) -> list[tuple[str, float]]:
     """(rule, item fraction) of the record's candidate evaluations, in rising order."""
     return sorted(
@@ -113,7 +132,7 @@ def _published(name: str, values: np.ndarray, depth: int) -> np.ndarray:
     """An array as a publication keeps it; counts of versions that noted one number a case are counted."""
     if name.startswith(COUNTS):
         return values if values.ndim == 2 else counted(values)
-    if name.startswith(HITS):
+    if name in CASES or name.startswith(HITS):
         return values
     return np.where(np.isinf(values), values, values.clip(max=depth + 1))
 

@@ -17,6 +17,9 @@ from recbole_hiersrec.errors import InputError
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
+LEVEL_WITH = (
+    1e-12  # means of the same values in another order differ by less; two metrics that differ, by more
+)
 _AT_ONCE = 1 << 19  # resamples x clusters held at a time: more than the processor's caches hold is slower
 
 
@@ -120,12 +123,48 @@ def seed_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) ->
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P values corrected for being the best of several (Holm, *Scand. J. Statist.* 6, 1979), in the order given."""
+    """P values corrected for being the best of several, in the order given; their number is the family's size.
+
+    At level alpha the chance that any true null hypothesis is rejected is at most alpha, whatever the tests
+    share (Holm, *A simple sequentially rejective multiple test procedure*, Scand. J. Statist. 6, 1979).
+    """
     order = np.argsort(p_values, kind="stable")
     scaled = np.asarray(p_values, dtype=np.float64)[order] * np.arange(len(order), 0, -1)
     corrected = np.empty(len(order))
     corrected[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
     return corrected.tolist()
+
+
+def effect_size(differences: np.ndarray, clusters: np.ndarray) -> float:
+    r"""Standardised mean difference of paired values, with sessions as the units, as in the randomisation test.
+
+    .. math:: d_z = \bar{S} / s_S
+
+    with :math:`S` the sum of each session's differences, and :math:`s_S` their standard deviation (G - 1): its sign is
+    that of the mean over the cases, and with one case a session it is Cohen's (*Statistical power analysis for the
+    behavioral sciences*, 1988; the name is that of Lakens, Frontiers in Psychology 4:863, 2013).
+
+    Args:
+        differences: float [n], one a case.
+        clusters: [n], the session of each case.
+
+    Returns:
+        NaN with fewer than two sessions, and where all sums are the same.
+    """
+    sums = _cluster_sums(differences[None], clusters)[0][:, 0]
+    if len(sums) < 2 or np.ptp(sums) <= LEVEL_WITH:
+        return float("nan")
+    return float(sums.mean() / sums.std(ddof=1))
+
+
+def win_tie_loss(differences: np.ndarray) -> tuple[float, float, float]:
+    """Shares of the cases with a difference above 0, of 0, and below 0: three numbers that sum to 1.
+
+    Args:
+        differences: float [n], n at least 1; those within :data:`LEVEL_WITH` of 0 are ties.
+    """
+    win, loss = float((differences > LEVEL_WITH).mean()), float((differences < -LEVEL_WITH).mean())
+    return win, float((np.abs(differences) <= LEVEL_WITH).mean()), loss
 
 
 def bootstrap_means(values: np.ndarray, clusters: np.ndarray, *, resamples: int, seed: int) -> np.ndarray:
@@ -193,9 +232,10 @@ def interval(estimate: float, samples: np.ndarray, confidence: float = CONFIDENC
 
 
 def ratio_interval(estimates: np.ndarray, samples: np.ndarray, confidence: float = CONFIDENCE) -> Interval:
-    """Interval of the first series' mean over the second's: ``estimates`` [2], ``samples`` [R, 2]."""
+    """Interval of the first series' mean over the second's: ``estimates`` [2], ``samples`` [R, 2]; NaN over 0."""
+    ratio = float(estimates[0] / estimates[1]) if estimates[1] else float("nan")
     with np.errstate(divide="ignore", invalid="ignore"):
-        return interval(float(estimates[0] / estimates[1]), samples[:, 0] / samples[:, 1], confidence)
+        return interval(ratio, samples[:, 0] / samples[:, 1], confidence)
 
 
 def _cluster_sums(values: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,9 @@
 """Ranks of the test cases -> how sure the tables are: every model beside the reference, candidates beside all items.
 
 A case counts once, with its metric's mean over the seeds; intervals and tests take whole sessions (see
-:mod:`recbole_hiersrec.evaluation.significance`). Needs records and ranks.npz, no torch.
+:mod:`recbole_hiersrec.evaluation.significance`). They are of the models as trained: how far trainings differ is what
+the interval over seeds shows, and no test rests on it. Holm's family is one table: all models but the reference on
+one (data set, protocol), in its headline metric. Needs records and ranks.npz, no torch.
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ from recbole_hiersrec.evaluation.significance import (
     RESAMPLES,
     Interval,
     bootstrap_means,
+    effect_size,
     holm,
     interval,
     ratio_interval,
     seed_interval,
     sign_flip_p_values,
+    win_tie_loss,
 )
 from recbole_hiersrec.report.frame import Record, table_groups
 from recbole_hiersrec.report.tables import Entry, Table, entries
@@ -34,16 +38,23 @@ from recbole_hiersrec.retrieval.budget import candidate_label
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = (
+IDENTITY = (
     "dataset", "protocol", "model", "quantity", "reference", "candidate_rule", "item_fraction", "metric", "k",
-    "mean", "low", "high", "p_value", "p_holm", "n_cases", "n_sessions", "n_seeds",
+)  # fmt: skip
+EFFECTS = ("n_tests", "relative", "relative_low", "relative_high", "d_z", "win", "tie", "loss")
+"""Of differences; tables of versions before them end at n_seeds."""
+COLUMNS = (
+    *IDENTITY, "mean", "low", "high", "p_value", "p_holm", "n_cases", "n_sessions", "n_seeds", *EFFECTS,
 )  # fmt: skip
 OVER_SESSIONS, OVER_SEEDS, DIFFERENCE, KEPT = "over sessions", "over seeds", "difference", "kept"
 SEED = 0  # of the resamples: the same records give the same bytes
 DIGITS = 8  # in the CSV: beyond them resampled sums differ between builds of the linear algebra library
 NOTE = (
     f"Means over seeds; 95 % intervals: {RESAMPLES:,} bootstrap resamples of whole sessions, and Student's t over "
-    "seeds. p: two-sided randomisation test, signs of whole sessions flipped; Holm: corrected over this table."
+    "seeds, which shows how far trainings differ and makes no difference significant. p: two-sided randomisation test "
+    "of the models as trained, signs of whole sessions flipped; Holm: corrected over the comparisons of this table "
+    "({n_tests}). relative: share of the reference's value. d_z: mean of the sessions' summed differences, in their "
+    "standard deviations. better / equal / worse: of the test cases, each with its mean over seeds."
 )
 
 Group = tuple[str, str]
@@ -71,13 +82,7 @@ class Comparison:
             seeds = self._of(OVER_SEEDS, own["model"])[0]
             line = [own["label"], f"{own['mean']:.4f}", _bounds(own, ".4f"), _bounds(seeds, ".4f")]
             found = self._of(DIFFERENCE, own["model"])
-            tested = (
-                [f"{found[0]['mean']:+.4f}", _bounds(found[0], "+.4f")]
-                + [f"{found[0][key]:.4f}" for key in ("p_value", "p_holm")]
-                if found
-                else ["-"] * 4
-            )
-            rows.append([*line, *tested])
+            rows.append([*line, *(_tested(found[0]) if found else ["-"] * 7)])
         headers = [
             "model",
             self.metric,
@@ -87,10 +92,14 @@ class Comparison:
             "95 %",
             "p",
             "Holm",
+            "relative",
+            "d_z",
+            "better / equal / worse",
         ]
         finished = any(row["model"] == self.reference for row in self.rows)
         lacking = f"No differences: the reference {self.reference} has not finished all its seeds within the limits."
-        return Table("Comparisons", headers, rows, [NOTE, *([] if finished else [lacking])])
+        note = NOTE.format(n_tests=len(self._of(DIFFERENCE)))
+        return Table("Comparisons", headers, rows, [note, *([] if finished else [lacking])])
 
     def kept_table(self) -> Table:
         """The share of its accuracy among all items that each model keeps on candidates."""
@@ -134,7 +143,7 @@ def compare(folder: Path, records: Sequence[Record]) -> dict[Group, Comparison]:
             if line.ranked and all(ranks_path(folder, record["key"]).exists() for record in line.records)
         ]
         if lines:
-            found[group] = _compare(group, lines, members[0]["job"].get("reference", ""))
+            found[group] = compare_table(group, lines, members[0]["job"].get("reference", ""))
     return found
 
 
@@ -143,11 +152,17 @@ def comparison_frame(comparisons: Iterable[Comparison]) -> pd.DataFrame:
     import pandas as pd
 
     rows = [row for comparison in comparisons for row in comparison.rows]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).round(DIGITS)
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"n_tests": "Int64"}).round(DIGITS)
 
 
-def _compare(group: Group, lines: Sequence[tuple[Entry, Sequence[Ranks]]], reference: str) -> Comparison:
-    """All intervals and tests of one group, from one set of resampled sessions."""
+def compare_table(group: Group, lines: Sequence[tuple[Entry, Sequence[Ranks]]], reference: str) -> Comparison:
+    """All intervals and tests of one group, from one set of resampled sessions.
+
+    Args:
+        group: its data set and protocol.
+        lines: every ranked line of the table, with the ranks of each of its seeds.
+        reference: name of the model that the others are compared with.
+    """
     job = lines[0][0].records[0]["job"]
     metric, k = headline(job["metrics"], job["ks"])
     sessions = _sessions([one for _, ranks in lines for one in ranks])
@@ -207,7 +222,10 @@ def _differences(
     for number, (line, ranks) in enumerate(others):
         found = interval(float(differences[number].mean()), means[:, own[number]] - means[:, ref])
         row = {"model": line.model, "label": line.label, "n_seeds": len(ranks), "quantity": DIFFERENCE}
-        rows.append({**base, **row, "reference": reference, **_fields(found), "p_value": p_values[number]})
+        row |= {"reference": reference, "p_value": p_values[number], "n_tests": len(others)}
+        pair = [own[number], ref]
+        share = ratio_interval(values[pair].mean(axis=1), means[:, pair])
+        rows.append({**base, **row, **_fields(found), **_effects(differences[number], sessions, share)})
     for row, corrected in zip(rows, holm(p_values), strict=True):
         row["p_holm"] = corrected
     return rows
@@ -215,6 +233,30 @@ def _differences(
 
 def _fields(found: Interval) -> dict[str, float]:
     return {"mean": found.mean, "low": found.low, "high": found.high}
+
+
+def _effects(differences: np.ndarray, sessions: np.ndarray, share: Interval) -> dict[str, float]:
+    """How large a difference is: ``share`` is the model's value over the reference's."""
+    win, tie, loss = win_tie_loss(differences)
+    relative = {"relative": share.mean - 1, "relative_low": share.low - 1, "relative_high": share.high - 1}
+    return relative | {"d_z": effect_size(differences, sessions), "win": win, "tie": tie, "loss": loss}
+
+
+def _tested(row: Mapping[str, Any]) -> list[str]:
+    """Cells of the difference to the reference: size and bounds, test, sizes that compare between metrics."""
+    relative, d_z = (
+        "-" if isnan(row[key]) else f"{factor * row[key]:{style}}"
+        for key, factor, style in (("relative", 100, "+.1f"), ("d_z", 1, "+.2f"))
+    )
+    shares = " / ".join(f"{100 * row[key]:.1f}" for key in ("win", "tie", "loss"))
+    return [
+        f"{row['mean']:+.4f}",
+        _bounds(row, "+.4f"),
+        *(f"{row[key]:.4f}" for key in ("p_value", "p_holm")),
+        relative if relative == "-" else f"{relative} %",
+        d_z,
+        f"{shares} %",
+    ]
 
 
 def _bounds(row: Mapping[str, Any], style: str) -> str:

@@ -89,25 +89,41 @@ def learned_note(records: Sequence[Record]) -> str:
     return f"Category level{'s' if len(learned) > 1 else ''} {', '.join(learned)}: {LEARNED_FROM}."
 
 
-def provenance(records: Sequence[Record], suite: str) -> list[str]:
-    """Protocol, machine, versions, and the command that makes the report again."""
+def code_note(records: Sequence[Record]) -> str:
+    """Which models of one table ran with which code, "" where all ran with the same."""
+    jobs: dict[str, dict[str, list[int]]] = {}
+    for record in sorted(records, key=lambda record: (record["job"]["name"], record["job"]["seed"])):
+        code = (record.get("code") or "unknown")[:8]
+        jobs.setdefault(code, {}).setdefault(record["job"]["name"], []).append(record["job"]["seed"])
+    if len(jobs) == 1:
+        return ""
+    texts = [
+        f"{code}: "
+        + ", ".join(f"{name} (seed {' '.join(map(str, seeds))})" for name, seeds in models.items())
+        for code, models in sorted(jobs.items())
+    ]
+    return f"**Not all of these jobs ran with the same code** (SHA-256): {'; '.join(texts)}."
+
+
+def provenance(records: Sequence[Record], suites: Sequence[str]) -> list[str]:
+    """Protocol, machine, versions, and the commands that make the report again."""
     ordered = sorted(records, key=lambda record: record["key"])
     parts = ["## Protocol and limits", _bullets(_protocol(ordered)), "### Definitions", _definitions(ordered)]
     for title, section in (("Machine", "machine"), ("Versions", "versions")):
         different = _distinct(record[section] for record in ordered)
         parts += [f"## {title}", *(_bullets(found) for found in different)]
-    shipped = resources.suite(suite).is_file()
-    command = (
+    commands = [
         f"hiersrec bench {suite}"
-        if shipped
+        if resources.suite(suite).is_file()
         else f"hiersrec bench FILE    # FILE: the YAML file of suite {suite}"
-    )
+        for suite in suites
+    ]
     commits = _several(record.get("commit") or "unknown" for record in ordered)
     codes = _several(record.get("code") or "unknown" for record in ordered)
     parts += [
         "## Make it again",
         f"Commit: {commits}. SHA-256 of the code: {codes}.",
-        f"```\n{command}\n```",
+        "\n".join(["```", *commands, "```"]),
     ]
     warnings = sorted(
         {f"{record['job']['name']}: {text}" for record in ordered for text in record.get("warnings", ())}

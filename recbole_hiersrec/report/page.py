@@ -13,7 +13,7 @@ from recbole_hiersrec.evaluation.slices import KINDS, TARGET
 from recbole_hiersrec.report import breakdown, tables, terminal
 from recbole_hiersrec.report.claim import case_count, claim
 from recbole_hiersrec.report.comparison import Comparison, Group, compare, comparison_frame
-from recbole_hiersrec.report.facts import data_facts, learned_note, provenance
+from recbole_hiersrec.report.facts import code_note, data_facts, learned_note, provenance
 from recbole_hiersrec.report.figures import draw_all, model_colours
 from recbole_hiersrec.report.frame import Record, accuracy_frame, table_groups, timing_frame, to_csv
 
@@ -97,8 +97,8 @@ def render_page(
     """The whole of report.md."""
     groups, comparisons = table_groups(records), comparisons or {}
     others = [*missing, *(job for job, _ in skipped)]
-    suite = records[0]["suite"] if records else others[0].suite if others else ""
-    parts = [f"# Benchmark {suite}"]
+    suites = sorted({record["suite"] for record in records} or {job.suite for job in others})
+    parts = [f"# Benchmark {', '.join(suites)}".rstrip()]
     if not records:
         parts.append("No job has finished.")
     parts += [claim(group[0], members, group in comparisons) for group, members in groups]
@@ -110,7 +110,7 @@ def render_page(
     if skipped:
         parts += ["## Skipped", "Models that cannot use a data set or its split.", _skipped(skipped)]
     if records:
-        parts += provenance(records, suite)
+        parts += provenance(records, suites)
     return "\n\n".join(parts) + "\n"
 
 
@@ -119,6 +119,7 @@ def _sections(
 ) -> list[str]:
     lines, (dataset, protocol) = tables.entries(records), group
     parts = [f"## {dataset}", f"Protocol: {protocol}. Every figure below is of {case_count(records)}."]
+    parts += [code_note(records)] if code_note(records) else []
     makers: tuple[tuple[Callable[[Sequence[tables.Entry]], tables.Table], str], ...] = (
         (tables.leaderboard, "accuracy"),
         (tables.all_metrics, "learning"),
