@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_suite import make_records
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recbole_hiersrec.arrays import read_arrays, write_arrays
 from recbole_hiersrec.benchmark.rankfiles import (
@@ -17,8 +19,11 @@ from recbole_hiersrec.benchmark.rankfiles import (
     publish_ranks,
     ranks_path,
     read_ranks,
+    recommended,
+    recommended_arrays,
 )
 from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.evaluation.beyond_accuracy import coverage, gini, novelty
 from recbole_hiersrec.evaluation.metrics import METRICS
 
 N_CASES = 40
@@ -165,3 +170,18 @@ def test_arrays_that_differ(tmp_path: Path, records: list[dict[str, Any]]) -> No
     assert differing(published, nearer, 100) == differing(nearer, published, 100) == ["cells@0.04"]
     assert differing(written, written | {"target": written["target"] + 1000}, 100) == ["target"]
     assert differing({"all": written["all"]}, {"other": written["all"]}, 100) == []  # nothing that both have
+
+
+@given(st.data(), st.integers(1, 12))
+def test_measures_of_lists_follow_from_what_is_kept(data: st.DataObject, n_items: int) -> None:
+    numbers = st.lists(st.integers(0, 9), min_size=n_items, max_size=n_items)
+    lists, training = (np.array(data.draw(numbers)) for _ in range(2))
+    lists[0], training[0] = 3, 2  # something is recommended, and something was trained on
+    arrays = recommended_arrays(5, lists, training)
+    kept = recommended(5, arrays)
+    assert kept is not None
+    alone, together, levels = kept
+    assert coverage(alone) == coverage(lists)
+    assert gini(alone) == pytest.approx(gini(lists))
+    assert novelty(together, levels) == pytest.approx(novelty(lists, training))
+    assert recommended(6, arrays) is None

@@ -36,7 +36,14 @@ from recbole_hiersrec.benchmark.categories import (
 )
 from recbole_hiersrec.benchmark.parent import exit_with_parent
 from recbole_hiersrec.benchmark.prepare import Prepared, describe, prepare, protocol_of
-from recbole_hiersrec.benchmark.rankfiles import FILE, HITS, MAJORITY, SCANNED_EXACT, counted
+from recbole_hiersrec.benchmark.rankfiles import (
+    FILE,
+    HITS,
+    MAJORITY,
+    SCANNED_EXACT,
+    counted,
+    recommended_arrays,
+)
 from recbole_hiersrec.benchmark.store import SCHEMA, STATE
 from recbole_hiersrec.benchmark.suite import Job
 from recbole_hiersrec.errors import InputError, SkippedError
@@ -105,6 +112,9 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     scanned = exact_scanned(retrieval.exact, scorer, len(cases), speed.k)
     arrays |= {f"{MAJORITY}, {name}": counted(hit) for name, hit in majority.items()}
     arrays |= {SCANNED_EXACT: counted(scanned)} if len(scanned) else {}
+    training = training_counts(data.train._dataset)
+    for k, lists in ranks.recommended.items():
+        arrays |= recommended_arrays(k, lists[1:], training[1:])
     category_hits = {name: predicted.hit for name, predicted in predictions.items()}
     _write_ranks(folder / FILE, arrays, ranks, category_hits)
     _say("timing")
@@ -142,7 +152,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
             *exact_rows(scanned, scorer.n_items),
             *category_rows(predictions, majority),
             *slice_rows(job, ranks.all, facts),
-            *list_rows(ranks, training_counts(data.train._dataset)),
+            *list_rows(ranks, training),
         ],
         "calibration": calibration_section(predictions),
         "timing": timing,

@@ -16,7 +16,10 @@ and as [different numbers, 2], (number, cases that have it):
 - scanned exact: vectors that the exact search looked at, of one it looked at in part that part
 - majority, level <m>: <name>: 1 where the training part's most frequent category is the target's, 0 elsewhere
 
-Records of earlier versions lack the last two.
+- recommended at <k>: lists of k items that an item is in, and the items
+
+and as [different popularities, 3] of (training interactions of an item, items, lists that they are in): recommended by
+popularity at <k>. Records of earlier versions lack the last four.
 
 A publication tells ranks up to :func:`depth_of` apart; those beyond are all depth + 1. What belongs to the cases
 (:data:`CASES`, of which jobs of older versions lack some) it keeps once for all jobs of the same cases, in
@@ -40,7 +43,8 @@ CASES = ("target", "session", "length", "target popularity", "repeated", "catego
 DEPTH = 100
 SCANNED_EXACT = "scanned exact"
 MAJORITY = "majority"
-COUNTS = ("scored ", "compared ", SCANNED_EXACT, MAJORITY)
+RECOMMENDED = "recommended"
+COUNTS = ("scored ", "compared ", SCANNED_EXACT, MAJORITY, RECOMMENDED)
 HITS = "category hit"
 SHARED = "shared"  # names of the arrays that lie in cases/<hash>.npz
 
@@ -50,6 +54,38 @@ Ranks = Mapping[str, np.ndarray]
 def counted(numbers: np.ndarray) -> np.ndarray:
     """How many cases have each number: [different numbers, 2], for an array [cases]."""
     return np.stack(np.unique(numbers, return_counts=True), axis=1)
+
+
+def recommended_arrays(k: int, lists: np.ndarray, training: np.ndarray) -> dict[str, np.ndarray]:
+    """How often items are recommended, as ranks.npz keeps it; :func:`recommended` is the inverse but for the order.
+
+    Args:
+        k: length of the lists.
+        lists: int64 [N], lists of k items that each item is in.
+        training: int64 [N], training interactions of each item.
+    """
+    levels, of = np.unique(training, return_inverse=True)
+    items, total = np.bincount(of), np.bincount(of, weights=lists).astype(np.int64)
+    return {
+        f"{RECOMMENDED} at {k}": counted(lists),
+        f"{RECOMMENDED} by popularity at {k}": np.stack([levels, items, total], axis=1),
+    }
+
+
+def recommended(k: int, ranks: Ranks) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """What coverage, Gini and novelty of lists of k items follow from; None where the ranks do not know.
+
+    Returns:
+        lists that each item is in [N], in rising order; and, item by item of another order, the lists that it is in
+        and its training interactions, where the lists of all items of one popularity are put down to one of them.
+    """
+    if f"{RECOMMENDED} at {k}" not in ranks:
+        return None
+    lists, items = ranks[f"{RECOMMENDED} at {k}"].T
+    levels, alike, total = ranks[f"{RECOMMENDED} by popularity at {k}"].T
+    together = np.zeros(alike.sum(), dtype=np.int64)
+    together[np.cumsum(alike) - alike] = total
+    return np.repeat(lists, items), together, np.repeat(levels, alike)
 
 
 def depth_of(ks: Sequence[int]) -> int:

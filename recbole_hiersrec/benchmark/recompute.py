@@ -20,10 +20,12 @@ from recbole_hiersrec.benchmark.rankfiles import (
     Ranks,
     candidate_keys,
     counted,
+    recommended,
 )
 from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation import slices
+from recbole_hiersrec.evaluation.beyond_accuracy import MEASURES
 from recbole_hiersrec.evaluation.metrics import METRICS, mean_metrics
 from recbole_hiersrec.retrieval.budget import candidate_label
 
@@ -118,6 +120,12 @@ def recomputed(record: Mapping[str, Any], ranks: Ranks) -> dict[Place, Figure]:
             scanned = Figure(scored.value + compared.value, scored.n_cases)
             for metric, figure in (("ScoredFraction", scored), ("ScannedFraction", scanned)):
                 found[Place("candidates", rule, share, "all", metric, None)] = figure
+    for k in job["ks"]:
+        if lists := recommended(k, ranks):
+            alone, together, training = lists
+            for measure, of in MEASURES.items():
+                value = of(together if measure == "Novelty" else alone, training)
+                found[Place("all items", "", None, "all", measure, k)] = Figure(value, len(ranks["all"]))
     metric, _ = headline(job["metrics"], job["ks"])
     for slicing in _slicings(record, ranks):
         for k in job["ks"]:
