@@ -153,7 +153,7 @@ def _protocol(records: Sequence[Record]) -> dict[str, Any]:
 
 def _loss(job: dict[str, Any]) -> list[str]:
     settings = job["settings"]
-    if "loss" not in settings or "n_negatives" not in settings:  # what does not learn by it may share a suite's settings
+    if not {"loss", "n_negatives"} <= settings.keys():  # it only shares the settings of its suite
         return []
     text = f"{job['name']}: {settings['loss']} softmax"
     if settings["loss"] == "sampled":
