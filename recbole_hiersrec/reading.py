@@ -24,9 +24,13 @@ class _Loader(yaml.SafeLoader):
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    """A mapping in which no key stands twice; PyYAML alone keeps the last one without a word."""
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    for (key_node, _), key in zip(node.value, keys, strict=True):
+    """A mapping in which no key stands twice; PyYAML alone keeps the last one without a word.
+
+    A merge ("<<: *anchor") brings keys that those of the mapping itself replace.
+    """
+    own = [key_node for key_node, _ in node.value if key_node.tag != "tag:yaml.org,2002:merge"]
+    keys = [loader.construct_object(key_node, deep=True) for key_node in own]
+    for key_node, key in zip(own, keys, strict=True):
         if keys.count(key) > 1:
             raise yaml.constructor.ConstructorError(
                 problem=f"key '{key}' stands more than once", problem_mark=key_node.start_mark

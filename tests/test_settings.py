@@ -96,6 +96,15 @@ def test_protocol_label_of_temporal_splits() -> None:
     assert labels[2] == "temporal split, last item, history unmasked, length 50"
 
 
+def test_settings_can_be_named_and_merged(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text("a: &shared {x: 1, y: 2}\nb: {<<: *shared, y: 3}\nc: {<<: *shared, y: 3, y: 4}\n")
+    with pytest.raises(InputError, match=r"s\.yaml, line 3: not YAML: key 'y' stands more than once"):
+        read_yaml(path)
+    path.write_text("a: &shared {x: 1, y: 2}\nb: {<<: *shared, y: 3}\n")
+    assert read_yaml(path) == {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}}
+
+
 def test_yaml_faults_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.yaml: no such file"):
         read_yaml(tmp_path / "none.yaml")
