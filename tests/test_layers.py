@@ -137,6 +137,7 @@ HEAVY = (
     "benchmark.breakdown",
     "benchmark.categories",
     "benchmark.job",
+    "benchmark.probe",
 )
 """All others import neither torch nor RecBole nor FAISS."""
 MODULES = sorted(
