@@ -5,10 +5,10 @@
 
 Both are trained by the same trainer, with the same threads, on the same split, one after the other, each in a process
 of its own. RecBole's SASRec learns from prefix rows, as RecBole trains it (with autograd's anomaly detection off,
-which RecBole leaves on). The time is that of training and validation, with what a model counts when it is made; data
-loading is left out. Jobs are kept below --runs: a job that is done is not run again. A SASRec that the ceiling
-stopped might have become better: then the ratio is a lower bound, and the JSON file says so. Results go to
-results/training/.
+which RecBole leaves on), with this package's settings of it (properties/model/SASRec.yaml). The time is that of
+training and validation, with what a model counts when it is made; data loading is left out. Jobs are kept below
+--runs: a job that is done is not run again. A SASRec that the ceiling stopped might have become better: then the
+ratio is a lower bound, and the JSON file says so. Results go to results/training/.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def main() -> None:
     print(json.dumps(found, indent=1))
     given.results.mkdir(parents=True, exist_ok=True)
     content = found | {"commit": environment.commit(), "runs": [summary(theirs), summary(ours)]}
-    path = given.results / f"speed-{given.dataset}.json"
+    path = given.results / f"speed-{given.dataset}-{given.batch_size}.json"
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

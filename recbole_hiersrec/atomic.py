@@ -57,9 +57,7 @@ def replace_folder(new: Path, target: Path) -> None:
     A folder cannot replace another in one step, so the older one is first moved to :func:`backup_of`;
     whoever dies between the two renames leaves it there for :func:`recover_folder`.
     """
-    for path in sorted(new.rglob("*")):
-        _sync(path)
-    _sync(new)
+    sync_tree(new)
     backup = backup_of(target)
     if target.exists():
         os.rename(target, backup)
@@ -72,6 +70,13 @@ def replace_folder(new: Path, target: Path) -> None:
     _sync_folder(target.parent)
     if backup.exists():
         _remove(backup, f"{target} is complete and in place")
+
+
+def sync_tree(folder: Path) -> None:
+    """Have a folder's content written to the disk before it is renamed."""
+    for path in sorted(folder.rglob("*")):
+        _sync(path)
+    _sync(folder)
 
 
 def recover_folder(target: Path) -> None:

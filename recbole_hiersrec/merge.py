@@ -6,13 +6,13 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from recbole_hiersrec.arrays import read_arrays, write_arrays
-from recbole_hiersrec.atomic import recover_folder, replace_folder, writable_folder, write_text
+from recbole_hiersrec.atomic import locked, recover_folder, replace_folder, writable_folder, write_text
 from recbole_hiersrec.benchmark.rankfiles import (
     SHARED,
     depth_of,
@@ -29,6 +29,7 @@ from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.report.frame import table_groups
 from recbole_hiersrec.report.page import write_report
 
+PATIENCE = 60.0
 NOT_COPIED = (".lock", ".tmp-*", ".old-*")
 
 
@@ -65,7 +66,8 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
     Jobs stand in the order of the folders; where ``out`` is a suite's folder already, it is the first of them and keeps
     all that it holds. Of a job in several folders the first copy stays, with its machine, times and versions, and so
     do the first folder's names. All jobs of one table are compared with the reference that the first of them names.
-    ``out`` is of the kind of the first folder: models and whole ranks, or a publication's records and ranks.
+    ``out`` is of the kind of the first folder that has a finished job: models and whole ranks, or a publication's
+    records and ranks.
 
     Args:
         folders: runs/<suite> or results/<suite>, in any mixture; they stay as they are.
@@ -77,9 +79,15 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
             cannot be written. Then nothing is written.
     """
     target = out.resolve()
-    recover_folder(target)
-    lock = JobStore(target).open() if (target / ".lock").exists() else nullcontext()
-    with lock:
+    beside = target.parent / f".lock-{target.name}"
+    with ExitStack() as locks:
+        if target.parent.is_dir():
+            busy = f"{out}: another merge is at work here; wait for it to end"
+            locks.enter_context(locked(beside, PATIENCE, busy))
+            locks.callback(beside.unlink)
+        recover_folder(target)
+        if (target / ".lock").exists():
+            locks.enter_context(JobStore(target).open())
         inside = (target / "jobs.json").exists()
         if not inside and target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise InputError(f"{out}: received something else, allowed: a new or empty folder, or a suite's")
@@ -100,7 +108,8 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
             reasons = JobStore(source).skipped() | reasons
         skipped = [(job, reasons[job.key]) for job in jobs if job.key in reasons and job.key not in origin]
         missing = [job for job in jobs if job.key not in {*origin, *reasons}]
-        published = not any((sources[0] / "jobs").glob("*/model"))
+        first = next(one for one in sources if one in origin.values())
+        published = not any((first / "jobs").glob("*/model"))
         with tempfile.TemporaryDirectory(
             prefix=f".tmp-{target.name}-", dir=writable_folder(target.parent)
         ) as temporary:
@@ -134,6 +143,7 @@ def _united(jobs_of: dict[Path, list[Job]]) -> list[Job]:
     united: dict[str, tuple[Job, Path]] = {}
     references: dict[str, str] = {}
     lines: dict[str, str] = {}
+    faults = []
     for folder, jobs in jobs_of.items():
         for job in jobs:
             table = json.dumps([job.dataset, job.protocol], sort_keys=True)
@@ -142,10 +152,12 @@ def _united(jobs_of: dict[Path, list[Job]]) -> list[Job]:
             named = united[job.key][0]
             key = lines.setdefault(json.dumps([table, named.name, named.seed]), job.key)
             if key != job.key:
-                raise InputError(
-                    f"{job.label()} is job {key} in {united[key][1]} and job {job.key} in {folder}: other settings "
-                    "under the same name cannot stand in one table; give one of them another name"
-                )
+                faults.append(f"{job.label()} is job {key} in {united[key][1]} and job {job.key} in {folder}")
+    if faults:
+        raise InputError(
+            f"{'; '.join(faults)}: other settings under the same name cannot stand in one table; give one of them "
+            "another name"
+        )
     return [job for job, _ in united.values()]
 
 
@@ -175,6 +187,7 @@ def _origins(sources: Sequence[Path], jobs: Iterable[Job]) -> tuple[dict[str, Pa
 def _copy(folder: Path, key: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """(record, ranks) of a finished job, both whole."""
     record = JobStore(folder).load(key)
+    figures(record["accuracy"], f"job {key} in {folder}")
     return record, dict(read_ranks(folder, record))
 
 

@@ -47,6 +47,7 @@ def publish(name: str, runs_dir: Path, results_dir: Path) -> Path:
     recover_folder(target)
     with tempfile.TemporaryDirectory(prefix=f".tmp-{name}-", dir=results_dir) as temporary:
         new = Path(temporary) / name
+        new.mkdir()
         jobs = [job for job in jobs if job.key in done]
         for job in jobs:
             (new / "jobs" / job.key).mkdir(parents=True)

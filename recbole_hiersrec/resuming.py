@@ -10,6 +10,7 @@ epoch, of which the newest complete one counts::
 from __future__ import annotations
 
 import json
+import logging
 import random
 import shutil
 import time
@@ -24,6 +25,9 @@ from safetensors.torch import load_file, save_file
 
 from recbole_hiersrec.atomic import replace_folder
 
+SHARE = 20
+"""A save may take one part in so many of the time: large models are kept less often."""
+FAULTS = (OSError, SafetensorError)
 TREE, TENSORS = "state.json", "tensors.safetensors"
 
 
@@ -35,22 +39,22 @@ class TrainingState:
         identity: what must be the same for a training to go on, such as the hash of the code; plain JSON values.
 
     Attributes:
-        every: seconds of training between two saves: a short training costs nothing.
+        every: seconds of training between two saves, at least: a short training costs nothing.
     """
 
     every = 20.0
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder, self.identity = folder, dict(identity)
-        self._last = time.monotonic()
+        self._last, self._took = time.monotonic(), 0.0
 
     def due(self) -> bool:
         """Whether enough time has gone by since the last save, or since this was made."""
-        return time.monotonic() - self._last >= self.every
+        return time.monotonic() - self._last >= max(self.every, SHARE * self._took)
 
     def save(self, tree: Any) -> None:
         """Write a state; the one before is removed when it is complete."""
-        old = self._numbers()
+        began, old = time.monotonic(), self._numbers()
         new = self.folder / str(old[-1] + 1 if old else 1)
         part = new.with_name(f".{new.name}")
         shutil.rmtree(part, ignore_errors=True)
@@ -63,6 +67,7 @@ class TrainingState:
         for number in old:
             shutil.rmtree(self.folder / str(number))
         self._last = time.monotonic()
+        self._took = self._last - began
 
     def load(self) -> Any:
         """The newest state; None where there is none of this identity, or it cannot be read."""
@@ -73,8 +78,15 @@ class TrainingState:
                 tensors = load_file(folder / TENSORS)
             except (OSError, ValueError, SafetensorError):
                 continue  # damaged by a power cut: the one before, or the beginning, will do
-            if packed["identity"] == self.identity:
+            other = packed["identity"]
+            if other == self.identity:
                 return _unpacked(packed["tree"], tensors)
+            different = [
+                key for key in {**other, **self.identity} if other.get(key) != self.identity.get(key)
+            ]
+            logging.getLogger(__name__).warning(
+                "begins anew: what was kept is of other %s", ", ".join(different)
+            )
         return None
 
     def _numbers(self) -> list[int]:

@@ -23,7 +23,14 @@ from recbole_hiersrec.errors import CheckpointError, InputError
 from recbole_hiersrec.evaluation.metrics import METRICS
 from recbole_hiersrec.evaluation.ranks import BATCH_ROWS, rank_cases
 from recbole_hiersrec.optim import TablesAdam, tables_of
-from recbole_hiersrec.resuming import TrainingState, order_of, random_state, set_order, set_random_state
+from recbole_hiersrec.resuming import (
+    FAULTS,
+    TrainingState,
+    order_of,
+    random_state,
+    set_order,
+    set_random_state,
+)
 from recbole_hiersrec.scoring import cases_of, scorer_of, tokens_of
 from recbole_hiersrec.settings import training_settings
 
@@ -82,6 +89,7 @@ class HierSRecTrainer(Trainer):
         self.recboles = True  # whether fit also returns RecBole's own validation metrics
         self.average: WeightAverage | None = None
         self.kept: TrainingState | None = None  # where the training goes on from, and what it leaves for that
+        self.seconds_before = 0.0  # of training in attempts that were killed
         self._began = 0.0
         self._best_state: dict[str, torch.Tensor] = {}
 
@@ -169,8 +177,18 @@ class HierSRecTrainer(Trainer):
                 report.stopped_by = (
                     "seconds" if batches.cut_by == "seconds" else report.stopped_by or self._limit()
                 )
-                if self.kept is not None and self.kept.due():
-                    self.kept.save(self._state(train_data))
+                self._keep(train_data)
+
+    def _keep(self, train_data: Any) -> None:
+        """Keep what the training can go on from, if it is time; what that takes is no time of training."""
+        if self.kept is None or not self.kept.due():
+            return
+        began = time.perf_counter()
+        try:
+            self.kept.save(self._state(train_data))
+        except FAULTS as error:  # a full disk does not end a training: what was kept before is still there
+            self.logger.warning(f"the state of the training could not be kept: {error}")
+        self._began += time.perf_counter() - began
 
     def _state(self, train_data: Any) -> dict[str, Any]:
         """All that the epochs to come depend on."""
@@ -192,7 +210,8 @@ class HierSRecTrainer(Trainer):
         if state is None:
             return
         self.report = TrainingReport(**state["report"])
-        self._began = time.perf_counter() - state["seconds"]
+        self.seconds_before = state["seconds"]
+        self._began = time.perf_counter() - self.seconds_before
         self.cur_step = state["cur_step"]
         self.model.load_state_dict(state["model"])
         self._best_state = state["best"]

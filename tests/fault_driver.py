@@ -4,7 +4,8 @@
     fault_driver.py FOLDER faults       a fresh folder for every n: the runner dies at its n-th change of the disk
 
 Each runner is a fork of this process, which has all imports; the jobs are a few lines of shell. A job makes three
-"epochs", keeps the number of the last one in state/, and then copies a result that was made before.
+"epochs", keeps the number of the last one in state/, and then copies a result that was made before. It does not watch
+its runner: it outlives it for a moment, with its lock.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ from recbole_hiersrec.benchmark.store import JobStore
 
 MODELS = ["MarkovChain", "SequentialPop"]
 SHELL = """
-folder=$2; key=${folder##*/.tmp-}; mkdir -p $folder/state; n=$(cat $folder/state/n 2>/dev/null || echo 0)
+folder=$2; key=${folder##*/.tmp-}; echo "$key starts" >> $LOG
+mkdir -p $folder/state; n=$(cat $folder/state/n 2>/dev/null || echo 0)
 while [ $n -lt 3 ]; do
   n=$((n + 1)); echo "$key $n" >> $LOG; echo $n > $folder/state/new; mv $folder/state/new $folder/state/n; sleep 0.005
 done
-cp -r $RESULTS/$key/. $folder
+cp -r $RESULTS/$key/. $folder; echo "$key ends" >> $LOG
 """
 COMMAND = ("sh", "-c", SHELL, "job")
 
@@ -89,7 +91,7 @@ class Suite:
         return len(self.epochs.read_text().splitlines())
 
     def check_end(self) -> None:
-        """All is done and nothing else is left; no job ever went back behind the state it had kept."""
+        """All is done and nothing else is left; no job went back behind the state it had kept, or began when done."""
         assert self.done() == set(self.keys)
         names = sorted(path.name for path in (self.runs / "trial" / "jobs").iterdir())
         assert names == sorted(self.keys), names
@@ -97,7 +99,10 @@ class Suite:
             assert not {"lock", "state"} & {
                 path.name for path in (self.runs / "trial" / "jobs" / key).iterdir()
             }
-            epochs = [int(line.split()[1]) for line in self.epochs.read_text().splitlines() if key in line]
+            told = [line.split()[1] for line in self.epochs.read_text().splitlines() if key in line]
+            assert told.count("ends") == 1, f"{key} was done {told.count('ends')} times"
+            assert told[-1] == "ends", f"{key} began when it was done: {told}"
+            epochs = [int(word) for word in told if word.isdigit()]
             assert epochs == sorted(epochs), f"{key} began anew: {epochs}"
             assert set(epochs) == {1, 2, 3}, epochs
 
@@ -110,10 +115,15 @@ def kills(folder: Path, wanted: int) -> dict[str, Any]:
         rounds += 1
         suite, done = Suite(folder / str(rounds), [1, 2]), set[str]()
         while len(done) < len(suite.keys) and made < wanted:
-            child = suite.fork(lambda: None, workers=chance.choice([1, 2]))
-            time.sleep(chance.uniform(0, 0.25))
-            os.kill(child, signal.SIGKILL)
-            made += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+            children = [
+                suite.fork(lambda: None, chance.choice([1, 2])) for _ in range(chance.choice([1, 1, 2]))
+            ]
+            for child in children:
+                time.sleep(chance.uniform(0, 0.25))
+                os.kill(child, signal.SIGKILL)
+                status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                assert status in (0, -signal.SIGKILL), f"a runner ended with {status}"
+                made += status != 0
             assert done <= suite.done(), "a finished job is lost"
             done = suite.done()
         finished = suite.done()

@@ -144,6 +144,8 @@ def test_a_suite_of_skipped_models_alone(tmp_path: Path, hiersrec: Callable[...,
     assert result.exit_code == 0, result.output
     page = (tmp_path / "runs/trial/report.md").read_text()
     assert page.startswith("# Benchmark trial\n\nNo job has finished.\n\n## Skipped\n")
+    assert hiersrec("results", "publish", "trial").exit_code == 0
+    assert (tmp_path / "results/trial/report.md").read_text() == page
 
 
 BAD_INPUT: list[tuple[str, Callable[[Path], list[str]], tuple[str, ...]]] = [

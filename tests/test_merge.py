@@ -497,3 +497,84 @@ def test_an_empty_folder_will_do_and_the_command_says_what_it_did(
     result = CliRunner().invoke(app, ["results", "merge", "a", "b", "--out", "both"])
     assert result.exit_code == 0, result.output
     assert result.stdout == "merged: both: 6 jobs: 3 of a, 3 of b\nreport: both/report.md\n"
+
+
+def test_seeds_of_other_settings_are_not_averaged(made: Path, tmp_path: Path) -> None:
+    """Seed 1 with the suite's settings, seed 2 with others, under one name."""
+    finish(tmp_path / "other", made, seeds=[2], limits={"epochs": 3}, settings={"learning_rate": 0.5})
+    fault = "toy: 'HierSRec seed 1' and 'HierSRec seed 2' cannot be seeds of one line: their limits, settings differ"
+    with pytest.raises(InputError, match=fault):
+        merge([made / "seeds-a" / "trial", tmp_path / "other"], tmp_path / "both")
+    assert not (tmp_path / "both").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"metrics": ["Recall"]}, r"their metrics differ \(job.metrics Recall, MRR, NDCG and Recall"),
+        ({"ks": [5, 20]}, r"their ks differ \(job.ks 5, 10, 20 and 5, 20"),
+    ],
+)
+def test_tables_of_other_figures_are_not_united(
+    made: Path, tmp_path: Path, changes: dict[str, Any], what: str
+) -> None:
+    """Their lines would be sorted by different columns."""
+    finish(tmp_path / "other", made, seeds=[1], models=["MarkovChain"], **changes)
+    with pytest.raises(InputError, match=what):
+        merge([made / "seeds-a" / "trial", tmp_path / "other"], tmp_path / "both")
+
+
+def test_other_files_under_one_name_are_not_united(halves: tuple[Path, Path], tmp_path: Path) -> None:
+    for record in [JobStore(halves[1]).load(job.key) for job in load_jobs(halves[1])]:
+        change_record(halves[1], record, job=record["job"] | {"data_hash": "f" * 64})
+    with pytest.raises(InputError, match="their files of the data set differ"):
+        merge(halves, tmp_path / "both")
+
+
+def test_two_protocols_of_one_data_set_have_their_own_figures(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = [b"first", b"second"]
+    monkeypatch.setattr(page_module, "draw_all", lambda *_: {"accuracy": drawn.pop(0)})
+    run(tmp_path / "masked", made, seeds=[1], models=["MarkovChain"], protocol={"history": "masked"})
+    drawn[:] = [b"first", b"second"]
+    merge([made / "seeds-a" / "trial", tmp_path / "masked"], tmp_path / "both")
+    figures = {path.name: path.read_bytes() for path in (tmp_path / "both" / "figures").iterdir()}
+    assert sorted(figures.values()) == [b"first", b"second"]
+    page = (tmp_path / "both" / "report.md").read_text()
+    for name in figures:
+        assert f"](figures/{name})" in page
+    assert "## toy: leave-one-out, history masked, length 50" in page
+    assert "**toy: leave-one-out, history unmasked, length 50**: " in page
+    assert "- history: masked, unmasked" in page
+    header, *rows = (tmp_path / "both" / "timing.csv").read_text().splitlines()
+    assert header.split(",")[:3] == ["dataset", "protocol", "model"]
+    assert len(set(rows)) == len(rows)
+
+
+def test_times_of_other_machines_are_named(halves: tuple[Path, Path], tmp_path: Path) -> None:
+    for record in [JobStore(halves[1]).load(job.key) for job in load_jobs(halves[1])]:
+        machine = record["machine"] | {"processor": "slide rule", "cores": 64, "jobs_at_a_time": 3}
+        change_record(halves[1], record, machine=machine)
+    merge(halves, tmp_path / "both")
+    page = (tmp_path / "both" / "report.md").read_text()
+    assert "**Not all of these jobs ran alike, so their times do not compare**: abacus with 2 cores" in page
+    assert "slide rule with 64 cores, cpu, 1 thread, 3 jobs at a time: HierSRec (seed 2)" in page
+
+
+def test_suites_of_other_numbers_of_seeds_are_all_ranked(made: Path, tmp_path: Path) -> None:
+    finish(tmp_path / "other", made, name="other", seeds=[1, 2, 3], models=["MarkovChain"])
+    merge([made / "seeds-a" / "trial", tmp_path / "other"], tmp_path / "both")
+    page = (tmp_path / "both" / "report.md").read_text()
+    assert "fewer finished seeds" not in page
+    assert "no ranked line" not in page
+    assert verify(tmp_path / "both").comparisons > 4
+
+
+def test_a_folder_without_a_finished_job_does_not_say_what_is_kept(made: Path, tmp_path: Path) -> None:
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    shutil.copy(made / "seeds-a" / "trial" / "jobs.json", fresh / "jobs.json")
+    merge([made / "seeds-a" / "trial"], fresh)
+    assert len(list(fresh.glob("jobs/*/model"))) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh"]

@@ -18,6 +18,7 @@ import torch
 from atomic_files import SMALL, write_shop
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from recbole_hiersrec import register, resuming
 
@@ -134,6 +135,8 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
         "SASRec",
         {"loss_type": "BPR", "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}},
     ),
+    "a validation every two epochs": ("SASRecAllPositions", {"eval_step": 2, "n_layers": 1}),
+    "a limit of steps": ("SASRecAllPositions", {"max_steps": 17, "n_layers": 1}),
     "a generator of Python's": (
         "BERT4Rec",
         {"mask_ratio": 0.8, "train_batch_size": 12, "hidden_size": 8, "n_heads": 1},
@@ -181,15 +184,20 @@ def train(
 @pytest.mark.parametrize("form", FORMS)
 def test_a_training_killed_twice_ends_with_the_same_weights(shop: Path, tmp_path: Path, form: str) -> None:
     whole = train(shop, tmp_path, form, None)
-    steps = whole.report.steps // 7
+    steps = 3 if form == "a limit of steps" else whole.report.steps // 7
     assert steps >= 2
     for die_at in (3 * steps, 2 * steps + 1):  # in the middle of the third epoch, then in that of the fifth
         with pytest.raises(Killed):
             train(shop, tmp_path, form, TrainingState(tmp_path / "state", SAME), die_at)
     torch.rand(5)  # another process has drawn other numbers
     made = train(shop, tmp_path, form, TrainingState(tmp_path / "state", SAME))
-    assert made.report.epochs == 7
-    assert len(made.report.curve) == 7
+    assert (made.report.epochs, made.report.steps, made.report.stopped_by) == (
+        whole.report.epochs,
+        whole.report.steps,
+        whole.report.stopped_by,
+    )
+    assert made.report.best_epoch == whole.report.best_epoch
+    assert len(made.report.curve) == len(whole.report.curve) >= 3
     for point, other in zip(made.report.curve, whole.report.curve, strict=True):
         assert (point["epoch"], point["loss"], point["valid"]) == (
             other["epoch"],
@@ -203,6 +211,38 @@ def test_a_training_killed_twice_ends_with_the_same_weights(shop: Path, tmp_path
     assert before is not None
     assert after is not None
     assert made.report.curve[-1]["seconds"] > before  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("no space")])
+def test_a_state_that_cannot_be_kept_ends_no_training(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    whole = train(shop, tmp_path, "full", None)
+    kept = TrainingState(tmp_path / "state", SAME)
+    kept.save({"epoch": 1})
+
+    def full(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(resuming, "save_file", full)
+    made = train(shop, tmp_path, "full", kept)
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(made.model.state_dict()[name], tensor), name
+    assert kept.load() == {"epoch": 1}
+
+
+def test_what_was_kept_of_something_else_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    TrainingState(tmp_path / "state", {"key": "a", "threads": 1}).save(1)
+    assert TrainingState(tmp_path / "state", {"key": "a", "threads": 2}).load() is None
+    assert "begins anew: what was kept is of other threads" in caplog.text
+
+
+def test_a_save_that_takes_long_is_made_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 1.0, 4.0, 63.9, 64.1])  # made; save begins, and ends 3 s later; due?
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    kept = TrainingState(tmp_path / "state", SAME)
+    kept.save(1)
+    assert [kept.due(), kept.due()] == [False, True]
 
 
 def test_what_had_ended_does_not_go_on(shop: Path, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def test_a_job_has_one_holder(tmp_path: Path, record: dict[str, Any]) -> None:
     assert others.begin(key) is None
     write_result(mine.work(key), record)
     with others.open():
-        others.tidy(set())
+        others.tidy()
     assert (mine.work(key) / "record.json").exists()  # whose job is under way, it is not tidied up
     mine.commit(key, lock)
     assert others.is_done(key)
@@ -99,24 +99,71 @@ def test_a_lock_lives_as_long_as_any_process_that_has_it(tmp_path: Path, record:
 
 def test_what_dead_runners_left_is_tidied_up(tmp_path: Path, record: dict[str, Any]) -> None:
     store, key = JobStore(tmp_path), record["key"]
-    # A job of the suite, one that was in it, one of an older version.
-    for name in (key, "f" * 16, f"{key}-x1y2z3"):
-        (store.jobs / f".tmp-{name}" / "state").mkdir(parents=True)
+    for name in (key, "f" * 16, f"{key}-x1y2z3"):  # also of older versions
+        (store.jobs / f".tmp-{name}").mkdir(parents=True)
+    (store.jobs / f".tmp-{'e' * 16}" / "state").mkdir(
+        parents=True
+    )  # of another suite of the same name: goes on
+    (store.jobs / ".gone-1" / "model").mkdir(parents=True)
     for path in (store.folder / ".tmp-report.md-1", store.jobs / f".tmp-{key}.error-1"):
         path.write_text("half")
     with store.open():
-        store.tidy({key})
-    assert [path.name for path in store.jobs.iterdir()] == [f".tmp-{key}"]
+        store.tidy()
+    assert [path.name for path in store.jobs.iterdir()] == [f".tmp-{'e' * 16}"]
     assert not list(store.folder.glob(".tmp-*"))
 
 
-def test_a_failure_is_told_to_those_who_began_before_it(tmp_path: Path, record: dict[str, Any]) -> None:
+def test_what_was_finished_and_not_taken_is_taken(tmp_path: Path, record: dict[str, Any]) -> None:
+    """Its runner was killed before it could, or while it did; what was there before is replaced."""
     store, key = JobStore(tmp_path), record["key"]
-    before = time.time() - 1
-    assert store.failed_since(key, before) == ""
-    store.fail(key, begin(store, key), "too few sessions")
-    assert store.failed_since(key, before) == "too few sessions"
-    assert store.failed_since(key, time.time() + 1) == ""
+    os.close(begin(store, key))
+    write_result(store.work(key), record)
+    (store.work(key) / "state").mkdir()
+    store.path(key).mkdir()
+    with store.open():
+        store.tidy()
+    assert not store.is_done(key)
+    store.abandon(key, begin(store, key))
+    assert store.is_done(key)
+    assert sorted(path.name for path in store.path(key).iterdir()) == ["model", "ranks.npz", "record.json"]
+    assert [path.name for path in store.jobs.iterdir()] == [key]
+
+
+def test_what_is_not_whole_is_not_taken(tmp_path: Path, record: dict[str, Any]) -> None:
+    store, key = JobStore(tmp_path), record["key"]
+    for lacking in ("record.json", "ranks.npz", "model/weights"):
+        os.close(begin(store, key))
+        write_result(store.work(key), record)
+        (store.work(key) / lacking).unlink()
+        if lacking == "model/weights":
+            (store.work(key) / "model").rmdir()
+        store.abandon(key, begin(store, key))
+        assert not list(store.jobs.iterdir()), lacking
+
+
+def test_the_folder_is_removed_while_a_runner_waits(tmp_path: Path, record: dict[str, Any]) -> None:
+    store = JobStore(tmp_path)
+    with store.open():
+        pass
+    store.jobs.rmdir()
+    with pytest.raises(InputError, match="jobs: was removed while hiersrec bench ran"):
+        store.begin(record["key"])
+
+
+def test_a_failure_is_told_to_others_and_what_was_kept_stays(tmp_path: Path, record: dict[str, Any]) -> None:
+    store, key = JobStore(tmp_path), record["key"]
+    assert store.failure(key) == (None, "")
+    lock = begin(store, key)
+    (store.work(key) / "state").mkdir()
+    (store.work(key) / "record.json").write_text("half")
+    store.fail(key, lock, "killed by SIGKILL")
+    mark, line = store.failure(key)
+    assert line == "killed by SIGKILL"
+    assert sorted(path.name for path in store.work(key).iterdir()) == ["lock", "state"]
+    lock = begin(store, key)
+    (store.work(key) / "state").rmdir()
+    store.fail(key, lock, "killed by SIGKILL")  # the same line of another failure
+    assert store.failure(key)[0] not in (None, mark)
     assert [path.name for path in store.jobs.iterdir()] == [f"{key}.error"]
     commit(store, record, key)
     assert [path.name for path in store.jobs.iterdir()] == [key]
@@ -183,12 +230,13 @@ def test_ranks_must_be_there_and_whole(tmp_path: Path, record: dict[str, Any]) -
     assert store.is_done(key)
 
 
-@pytest.mark.parametrize("absent", ["record.json", "ranks.npz"])
+@pytest.mark.parametrize("absent", ["record.json", "ranks.npz", "model"])
 def test_incomplete_result_is_not_committed(tmp_path: Path, record: dict[str, Any], absent: str) -> None:
     store = JobStore(tmp_path)
     lock = begin(store, record["key"])
     write_result(store.work(record["key"]), record)
-    (store.work(record["key"]) / absent).unlink()
+    path = store.work(record["key"]) / absent
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(InputError, match=f"{absent} is missing"):
         store.commit(record["key"], lock)
     assert not store.path(record["key"]).exists()

@@ -27,12 +27,13 @@ class VSKNN(NeighbourModel):
     ``position_decay``, g ``match_decay``, c ``idf_weight``; h_i of H training sessions hold item i.
 
     Ludewig & Jannach, 2018, Evaluation of session-based recommendation algorithms (UMUAI 28), section 4.3: the inner
-    product with f(x) = x / |s| is V-SKNN, g(x_n) = x_n / |s| is w_n of S-SKNN; VSKNN of the authors' later studies has
-    both. Here these are ``linear``; the default is ``reciprocal`` for both, which did better in validation on Amazon
-    Beauty and on Wikispeedia. ``match_decay: none`` is V-SKNN alone. The weighting by inverse document frequency came
-    with Ludewig, Mauro, Latifi & Jannach, 2021, Empirical analysis of session-based recommendation algorithms (UMUAI
-    31, arXiv 1910.12781), and is off by default. Their code (session-rec, ``vsknn.py``) takes h_i as clicks, this as
-    sessions; it divides sim by |s|, which changes no order.
+    product with f(x) = x / |s| is V-SKNN, g(x_n) = x_n / |s| is w_n of S-SKNN; here these are ``linear``. VSKNN of
+    the authors' later studies has the linear f and g(x_n) = 1 / (steps back to it), here ``reciprocal``. The default is
+    ``reciprocal`` for both, which did better in validation on Amazon Beauty and on Wikispeedia. ``match_decay: none``
+    is V-SKNN alone. The weighting by inverse document frequency came with Ludewig, Mauro, Latifi & Jannach, 2021,
+    Empirical analysis of session-based recommendation algorithms (UMUAI 31, arXiv 1910.12781), and is off by default.
+    Their code (session-rec, ``vsknn.py``) takes h_i as clicks, this as sessions; it divides sim by |s|, which changes
+    no order.
     """
 
     def position_weights(self, place: IntArray, length: IntArray) -> Floats:

@@ -77,12 +77,12 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     if not issubclass(model_class, SequentialRecommender):
         raise InputError(f"model '{job.model}' is no SequentialRecommender of RecBole")
     data = prepare(job, model_class, folder / "training")
+    facts = case_facts(job, data)  # before the training: a fault in the files is told at once
     began = time.perf_counter()
     trainer = new_trainer(model_class, data)
     model, built = trainer.model, time.perf_counter() - began
     trainer.recboles = False
-    same = {"key": job.key, "threads": job.threads, "versions": environment.versions()}
-    trainer.kept = TrainingState(folder / STATE, same | {"code": environment.code_hash()})
+    trainer.kept = TrainingState(folder / STATE, _identity(job, trainer))
     trainer.fit(data.train, data.valid, verbose=True, saved=False, show_progress=sys.stderr.isatty())
     report = trainer.report
     shutil.rmtree(folder / "training", ignore_errors=True)
@@ -105,7 +105,6 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     other: Literal["masked", "unmasked"] = "masked" if history == "unmasked" else "unmasked"
     ranks_other = rank_cases(scorer, cases, history=other, batch_size=rows)
     predictions = category_predictions(model, scorer, data)
-    facts = case_facts(job, data)
     arrays = {**facts.arrays, f"history {other}": ranks_other.all}
     majority = majority_hits(predictions, data)
     speed = parse(SpeedSettings, job.speed, "speed")
@@ -161,7 +160,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         "commit": environment.commit(),
         "code": environment.code_hash(),
         "started": started,
-        "seconds": time.perf_counter() - first,
+        "seconds": time.perf_counter() - first + trainer.seconds_before,
         "peak_memory_mib": environment.peak_memory_mib(),
         "warnings": [*_warnings(report), *scan_warnings(job, ranks, retrieval, scorer.n_items)],
     }
@@ -169,6 +168,19 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8"
     )
     return record
+
+
+def _identity(job: Job, trainer: HierSRecTrainer) -> dict[str, Any]:
+    """What must be the same for a training to go on to the bit."""
+    return {
+        "key": job.key,
+        "threads": job.threads,
+        "versions": environment.versions(),
+        "code": environment.code_hash(),
+        "device": str(trainer.device),
+        "gpus": torch.cuda.device_count(),
+        "precision": trainer.report.precision,
+    }
 
 
 def new_trainer(model_class: type[Any], data: Prepared) -> HierSRecTrainer:
@@ -269,7 +281,10 @@ def in_a_process(work: Callable[[Job, Path], object], arguments: list[str]) -> i
         named = isinstance(error, InputError | SkippedError)
         name = "skipped.txt" if isinstance(error, SkippedError) else "error.txt"
         prefix = "" if named else f"{type(error).__name__}: "
-        (folder / name).write_text(f"{prefix}{text}\n", encoding="utf-8")
+        try:
+            (folder / name).write_text(f"{prefix}{text}\n", encoding="utf-8")
+        except OSError as failed:
+            return failed.errno or 1  # the runner names a full disk
         return 1
     return 0
 

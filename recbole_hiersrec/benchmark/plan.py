@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,21 +27,21 @@ class Cost:
     """What one job takes.
 
     Attributes:
-        seconds: of the whole job; where ``at_most``, of one that no patience ends.
-        at_most: whether it is such a bound, from a few measured steps; otherwise it is what another seed took.
+        seconds: of the whole job; where ``up_to``, of one that no patience ends.
+        up_to: whether it is so, from a few measured steps; otherwise it is what another seed took.
         epoch: seconds of an epoch with its validation.
         peak_mib: most memory held.
     """
 
     seconds: float
-    at_most: bool
+    up_to: bool
     epoch: float
     peak_mib: float
 
     def text(self) -> str:
-        """Such as "21 s an epoch, at most 12 min, 1.2 GiB"."""
+        """Such as "21 s an epoch, up to 12 min, 1.2 GiB"."""
         epoch = f"{duration(self.epoch)} an epoch, " if self.epoch else ""
-        about = "at most" if self.at_most else "about"
+        about = "up to" if self.up_to else "about"
         return f"{epoch}{about} {duration(self.seconds)}, {self.peak_mib / 1024:.1f} GiB"
 
 
@@ -71,7 +73,11 @@ def plan(
     jobs = shared(expand(suite), workers)
     store = JobStore(runs_dir / suite.name)
     done = [job for job in jobs if store.is_done(job.key)]
-    costs: dict[str, Cost | str] = {_kind(job): _recorded(load_record(store, job)) for job in done}
+    costs: dict[str, Cost | str] = {}
+    for job in done:
+        record = load_record(store, job)
+        if record["job"]["threads"] == job.threads:
+            costs[_kind(job)] = _recorded(record)
     left: list[Cost] = []
     sound = True
     for number, job in enumerate(jobs, start=1):
@@ -99,9 +105,12 @@ def _total(left: Sequence[Cost], workers: int) -> str:
     """What the jobs that are left take together."""
     if not left:
         return ""
-    about = "at most" if any(cost.at_most for cost in left) else "about"
-    seconds = sum(cost.seconds for cost in left) / workers
-    memory = workers * max(cost.peak_mib for cost in left) / 1024
+    about = "up to" if any(cost.up_to for cost in left) else "about"
+    ends = [0.0] * workers  # when each worker is free
+    for cost in left:
+        heapq.heapreplace(ends, ends[0] + cost.seconds)
+    seconds = max(ends)
+    memory = sum(sorted(cost.peak_mib for cost in left)[-workers:]) / 1024
     return (
         f"; {len(left)} to do: {about} {duration(seconds)} with {workers} at a time, "
         f"{memory:.1f} GiB of memory ({_memory_gib():.1f} are there)"
@@ -135,9 +144,11 @@ def _measured(job: Job, workers: int, command: Sequence[str]) -> Cost | str:
         folder = Path(name)
         (folder / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")
         arguments = [*command, str(folder / "job.json"), name]
+        began = time.monotonic()
         ended = subprocess.run(
             arguments, stdin=subprocess.DEVNULL, capture_output=True, env=environment_of(job, workers)
         )
+        wall = time.monotonic() - began
         if ended.returncode != 0:
             told = (first_line(folder / name) for name in ("skipped.txt", "error.txt"))
             return next(filter(None, told), describe_exit(ended.returncode))
@@ -146,7 +157,8 @@ def _measured(job: Job, workers: int, command: Sequence[str]) -> Cost | str:
     if found["steps"]:
         epochs = min(epochs, job.limits["steps"] / found["steps"])
     training = min(found["pretraining"] + epochs * found["epoch"], job.limits["seconds"])
-    return Cost(found["start"] + training + found["test"], True, found["epoch"], found["peak_mib"])
+    start = wall - found["measured"]
+    return Cost(start + training + found["test"], True, found["epoch"], found["peak_mib"])
 
 
 def _memory_gib() -> float:

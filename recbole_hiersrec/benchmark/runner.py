@@ -8,6 +8,7 @@ after a kill.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -26,7 +27,7 @@ from recbole_hiersrec.benchmark.suite import Job, expand, headline, reason_to_sk
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.settings import SuiteSettings
 
-COMMAND = (sys.executable, "-m", "recbole_hiersrec.benchmark.job")
+COMMAND = (sys.executable, "-m", "recbole_hiersrec.benchmark.parent", "recbole_hiersrec.benchmark.job")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
 """glibc keeps freed memory instead of handing each large tensor back to the system: a fifth of a training step."""
@@ -76,7 +77,7 @@ def run_suite(
     jobs = shared(expand(suite), workers)
     store = JobStore(runs_dir / suite.name)
     with store.open():
-        store.tidy({job.key for job in jobs})
+        store.tidy()
         write_text(store.folder / "jobs.json", json.dumps([job.to_dict() for job in jobs], indent=1) + "\n")
     work = _Work(store, jobs, workers, command or COMMAND, echo)
     try:
@@ -125,6 +126,8 @@ def load_record(store: JobStore, job: Job) -> dict[str, Any]:
 
 def describe_exit(status: int) -> str:
     """Why a process without a message of its own ended, from its exit status."""
+    if status == errno.ENOSPC:
+        return f"ended: {os.strerror(errno.ENOSPC)}"
     if status >= 0:
         return f"ended with exit status {status} and no message"
     name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
@@ -163,7 +166,7 @@ class _Work:
     ) -> None:
         self.store, self.jobs, self.workers = store, jobs, workers
         self.command, self.echo = command, echo
-        self.began = time.time()
+        self.failures = [store.failure(job.key)[0] for job in jobs]  # of earlier runs: they are tried again
         self.running: list[_Running] = []
         self.done: set[int] = set()
         self.records: dict[int, dict[str, Any]] = {}
@@ -205,7 +208,7 @@ class _Work:
         )
 
     def stop(self) -> None:
-        """End the jobs that are under way; what they go on from stays."""
+        """End the jobs that are under way; what they go on from stays, and what they have just finished."""
         for running in self.running:
             _signal(running.process, signal.SIGTERM)
         for running in self.running:
@@ -232,14 +235,21 @@ class _Work:
     def _begin(self, number: int) -> bool:
         """Start a job, or find that it needs no start; False while another runner works on it."""
         job, store = self.jobs[number], self.store
-        lock = store.begin(job.key)
+        try:
+            lock = store.begin(job.key)
+        except (InputError, OSError) as error:
+            self._fail(number, str(error))
+            return True
         if lock is None:
             return False
-        if store.is_done(job.key):  # another runner was here first
+        if store.is_done(
+            job.key
+        ):  # another runner was here first, or one that did not live to take the result
             store.abandon(job.key, lock)
             self._was_done(number)
             return True
-        if message := store.failed_since(job.key, self.began):
+        mark, message = store.failure(job.key)
+        if mark not in (None, self.failures[number]):
             store.abandon(job.key, lock)
             self._fail(number, message)
             return True
@@ -248,8 +258,8 @@ class _Work:
         except (InputError, OSError) as error:
             self._give_up(number, lock, str(error))
             return True
-        self._say(number, " ...")
         self.running.append(_Running(number, job, lock, process, time.monotonic()))
+        self._say(number, " ...")
         return True
 
     def _start(self, job: Job, lock: int) -> subprocess.Popen[bytes]:

@@ -13,16 +13,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from recbole_hiersrec.arrays import read_arrays
 from recbole_hiersrec.atomic import (
     locked,
     recover_folder,
-    replace_folder,
+    sync_tree,
     try_lock,
     writable_folder,
     write_text,
@@ -31,7 +32,7 @@ from recbole_hiersrec.benchmark.rankfiles import FILE
 from recbole_hiersrec.errors import InputError
 
 SCHEMA = 1
-STATE, LOCK = "state", "lock"
+STATE, LOCK, MODEL = "state", "lock", "model"
 SKIPPED = "skipped.json"
 SECTIONS = {
     "status": str, "suite": str, "job": dict, "data": dict, "training": dict, "accuracy": list,
@@ -54,8 +55,8 @@ class JobStore:
         self.jobs = folder / "jobs"
 
     @contextmanager
-    def open(self, patience: float = 60.0) -> Iterator[None]:
-        """Hold the suite's own files (jobs.json, tables, report) for writing; for moments, as others wait for it.
+    def open(self, patience: float = 600.0) -> Iterator[None]:
+        """Hold the suite's own files (jobs.json, tables, report) for writing.
 
         Args:
             patience: seconds to wait for another holder.
@@ -63,25 +64,28 @@ class JobStore:
         Raises:
             InputError: the folder cannot be written, or another runner does not let go of it.
         """
+        recover_folder(self.folder)  # of a merge that was killed between its two renames
         writable_folder(self.jobs)
         holder = f"{self.folder}: another hiersrec bench has been writing here for {patience:g} s"
         with locked(self.folder / ".lock", patience, holder):
             yield
 
-    def tidy(self, keys: Collection[str]) -> None:
-        """Remove what dead runners left, but for what the jobs ``keys`` go on from. Needs :meth:`open`."""
+    def tidy(self) -> None:
+        """Remove what dead runners left, but for what jobs go on from and what is finished. Needs :meth:`open`."""
         for leftover in self.folder.glob(".tmp-*"):
             _remove(leftover)
+        for gone in self.jobs.glob(".gone-*"):
+            shutil.rmtree(gone, ignore_errors=True)  # another runner may be doing the same
         for work in self.jobs.glob(".tmp-*"):
-            key = work.name.removeprefix(".tmp-")
             if work.is_file():
                 work.unlink()
-            elif key not in keys and (lock := self._lock(key)) is not None:
-                shutil.rmtree(work)
-                os.close(lock)
-        for key in keys:
-            if self.path(key).exists():
-                self._strip(key)
+            elif not (work / STATE).exists() and not _is_whole(work):
+                lock = self._lock(work.name.removeprefix(".tmp-"))
+                if lock is not None:
+                    self._let_go(work.name.removeprefix(".tmp-"), lock)
+        for done in self.jobs.iterdir():
+            if not done.name.startswith(".") and done.is_dir() and not self.work(done.name).exists():
+                self._strip(done.name)
 
     def path(self, key: str) -> Path:
         """Folder of the finished job ``key``."""
@@ -98,19 +102,28 @@ class JobStore:
     def begin(self, key: str) -> int | None:
         """Take the job ``key`` on: its work folder is there, with nothing in it but the state of an earlier attempt.
 
+        A result that an earlier attempt finished, and nobody took, becomes the job's result now: see :meth:`is_done`.
+
         Returns:
-            the lock's file descriptor, for :meth:`commit`, :meth:`abandon` or :meth:`fail`, which let go of it; or
-            None while another process works on the job.
+            the lock's file descriptor, for :meth:`commit`, :meth:`abandon`, :meth:`drop` or :meth:`fail`, which let
+            go of it; or None while another process works on the job.
 
         Raises:
             InputError: the folder cannot be written.
+            OSError: the same, of what is in it.
         """
         lock = self._lock(key)
-        if lock is not None:
+        if lock is None:
+            return None
+        try:
             recover_folder(self.path(key))
-            for path in self.work(key).iterdir():
-                if path.name not in (STATE, LOCK):
-                    _remove(path)
+            if _is_whole(self.work(key)) and not self.is_done(key):
+                self._place(key)
+            else:
+                _clear(self.work(key))
+        except BaseException:
+            os.close(lock)
+            raise
         return lock
 
     def commit(self, key: str, lock: int) -> dict[str, Any]:
@@ -120,57 +133,85 @@ class JobStore:
             the record.
 
         Raises:
-            InputError: record or ranks are missing, damaged or of another job; nothing is stored then.
+            InputError: record, ranks or model are missing, damaged or of another job; nothing is stored then.
         """
         work = self.work(key)
         record = read_record(work, key)
         if not _has_ranks(work):
             raise InputError(f"{work / FILE} is missing")
-        # Lock and state go along: without them a job that is not yet in its place could be begun, or begin anew.
-        replace_folder(work, self.path(key))
-        self._strip(key)
+        if not (work / MODEL).is_dir():
+            raise InputError(f"{work / MODEL} is missing")
+        self._place(key)
         os.close(lock)
         return record
 
     def abandon(self, key: str, lock: int) -> None:
-        """Let go of a job that was stopped; the state of its training stays for the next attempt."""
-        if not (self.work(key) / STATE).exists():
-            shutil.rmtree(self.work(key))
-        os.close(lock)
+        """Let go of a job that was stopped or is done; the state of its training stays for the next attempt."""
+        self._let_go(key, lock)
 
     def drop(self, key: str, lock: int) -> None:
         """Let go of a job that leaves nothing, not even its log."""
-        shutil.rmtree(self.work(key))
-        self.log(key).unlink()
-        os.close(lock)
+        self.log(key).unlink(missing_ok=True)
+        self._let_go(key, lock)
 
     def fail(self, key: str, lock: int, message: str) -> None:
-        """Let go of a job that failed, and tell other runners why; its log stays."""
+        """Let go of a job that failed, and tell other runners why; its log stays, and the state of its training."""
         try:
             with self.open():
                 write_text(self.error(key), message + "\n")
         finally:
-            shutil.rmtree(self.work(key))
+            self._let_go(key, lock)
+
+    def _let_go(self, key: str, lock: int) -> None:
+        """Remove what an attempt left but for its state, and then its lock."""
+        work = self.work(key)
+        try:
+            if _holds(lock, work / LOCK):  # otherwise the folder has become the result
+                if (work / STATE).exists():
+                    _clear(work)
+                else:
+                    self._discard(work)
+        finally:
             os.close(lock)
+
+    def _place(self, key: str) -> None:
+        """Rename the work folder to where results lie. Lock and state go along and are removed there: without them a
+        job that is not yet in its place could be begun, or begin anew."""
+        work, target = self.work(key), self.path(key)
+        sync_tree(work)
+        if target.exists():  # incomplete: it would not have been run again
+            self._discard(target, work)
+        else:
+            os.rename(work, target)
+        self._strip(key)
+
+    def _discard(self, folder: Path, successor: Path | None = None) -> None:
+        """Take a folder away in one step, since removing it takes several, and put another one in its place."""
+        gone = self.jobs / f".gone-{uuid4().hex}"
+        os.rename(folder, gone)
+        if successor is not None:
+            os.rename(successor, folder)
+        shutil.rmtree(gone, ignore_errors=True)  # what stays is tidied up at the next start
 
     def error(self, key: str) -> Path:
         """File with the line of a job's last failure."""
         return self.jobs / f"{key}.error"
 
-    def failed_since(self, key: str, when: float) -> str:
-        """The line of a failure after ``when``, in seconds since the epoch; "" if there was none."""
+    def failure(self, key: str) -> tuple[tuple[int, int] | None, str]:
+        """(what tells one failure of a job from another, its line); (None, "") where there is none."""
         path = self.error(key)
         try:
-            return path.read_text(encoding="utf-8").strip() if path.stat().st_mtime >= when else ""
+            found = path.stat()
+            return (found.st_mtime_ns, found.st_ino), path.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
-            return ""
+            return None, ""
 
     def is_under_way(self, key: str) -> bool:
         """Whether a process works on the job ``key`` now; changes nothing."""
         try:
-            with (self.work(key) / LOCK).open() as file:
+            with (self.work(key) / LOCK).open("r+") as file:
                 return not try_lock(file.fileno())
-        except FileNotFoundError:
+        except OSError:  # there is none, or it is not ours to lock
             return False
 
     def _strip(self, key: str) -> None:
@@ -186,18 +227,17 @@ class JobStore:
             try:
                 path.parent.mkdir(exist_ok=True)
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-            except FileNotFoundError:  # its holder let go of it in between
-                continue
+            except (FileNotFoundError, FileExistsError):  # the latter where mkdir finds it and then does not
+                if not self.jobs.is_dir():
+                    raise InputError(f"{self.jobs}: was removed while hiersrec bench ran") from None
+                continue  # its holder let go of it in between
             except OSError as error:
                 raise InputError(f"{path}: cannot be written: {error.strerror}") from error
             if not try_lock(descriptor):
                 os.close(descriptor)
                 return None
-            try:
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    return descriptor
-            except FileNotFoundError:
-                pass
+            if _holds(descriptor, path):
+                return descriptor
             os.close(descriptor)  # the file of a holder that let go of it in between
 
     def load(self, key: str) -> dict[str, Any]:
@@ -242,7 +282,7 @@ class JobStore:
         if not (self.path(key) / "record.json").exists():
             return False
         self.load(key)
-        return _has_ranks(self.path(key)) and (self.path(key) / "model").is_dir()
+        return _has_ranks(self.path(key)) and (self.path(key) / MODEL).is_dir()
 
 
 def read_record(folder: Path, key: str) -> dict[str, Any]:
@@ -275,6 +315,32 @@ def _has_ranks(folder: Path) -> bool:
     except InputError as error:
         raise InputError(f"{error}; delete the folder {folder} to run this job again") from None
     return True
+
+
+def _is_whole(work: Path) -> bool:
+    """Whether a job has written all that it leaves; the record is written last."""
+    if not (work / "record.json").exists():
+        return False
+    try:
+        read_record(work, work.name.removeprefix(".tmp-"))
+        return _has_ranks(work) and (work / MODEL).is_dir()
+    except InputError:
+        return False
+
+
+def _holds(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one of this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _clear(work: Path) -> None:
+    """Remove all but the lock and the state of a training."""
+    for path in work.iterdir():
+        if path.name not in (STATE, LOCK):
+            _remove(path)
 
 
 def _remove(path: Path) -> None:

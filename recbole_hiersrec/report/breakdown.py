@@ -26,7 +26,7 @@ from recbole_hiersrec.report.tables import Entry, Table, accuracy_value, marks, 
 TITLES = {
     LENGTH: "items before the target",
     TARGET: "the target's popularity in training",
-    REPEATED: "whether the target is in the history already",
+    REPEATED: "whether the target is in the history that the model is shown",
     CATEGORY: "the target's category",
 }
 FIXED = {LENGTH: tuple(name for _, name in LENGTHS), TARGET: POPULARITIES, REPEATED: REPEATS}

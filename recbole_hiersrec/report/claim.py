@@ -17,13 +17,13 @@ TESTED = "Intervals and tests stand under Comparisons in report.md"
 SHOWN_FRACTION = 0.04  # sentences name one item fraction, the nearest to this; the tables have all
 
 
-def claim(dataset: str, records: Sequence[Record], tested: bool = False) -> str:
-    """The best model and the second, what candidates keep, and the caution."""
+def claim(title: str, records: Sequence[Record], tested: bool = False) -> str:
+    """The best model and the second, what candidates keep, and the caution; ``title`` names the table."""
     ranked = [line for line in tables.entries(records) if line.ranked]
     if not ranked:
-        return f"**{dataset}**: no model has finished all its seeds within the limits, so nothing is ranked."
+        return f"**{title}**: no model has finished all its seeds within the limits, so nothing is ranked."
     best, name = ranked[0], headline_name(records[0])
-    text = f"**{dataset}**: {best.label} has the highest {name} here, {_headline(best)}"
+    text = f"**{title}**: {best.label} has the highest {name} here, {_headline(best)}"
     if len(ranked) > 1:
         tie = ranked[1].mean(tables.headline_value) == best.mean(tables.headline_value)
         text += f", {'level with' if tie else 'before'} {ranked[1].label} with {_headline(ranked[1])}"

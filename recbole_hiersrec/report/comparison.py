@@ -97,9 +97,13 @@ class Comparison:
             "better / equal / worse",
         ]
         finished = any(row["model"] == self.reference for row in self.rows)
-        lacking = f"No differences: the reference {self.reference} has not finished all its seeds within the limits."
-        note = NOTE.format(n_tests=len(self._of(DIFFERENCE)))
+        lacking = f"No differences: the reference {self.reference} has no ranked line here."
+        note = NOTE.format(n_tests=len(self.difference_rows()))
         return Table("Comparisons", headers, rows, [note, *([] if finished else [lacking])])
+
+    def difference_rows(self) -> list[Mapping[str, Any]]:
+        """Rows of the models that were compared with the reference."""
+        return self._of(DIFFERENCE)
 
     def kept_table(self) -> Table:
         """The share of its accuracy among all items that each model keeps on candidates."""

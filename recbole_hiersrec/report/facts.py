@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from recbole_hiersrec import resources
@@ -91,18 +91,36 @@ def learned_note(records: Sequence[Record]) -> str:
 
 def code_note(records: Sequence[Record]) -> str:
     """Which models of one table ran with which code, "" where all ran with the same."""
+    texts = _who(records, lambda record: (record.get("code") or "unknown")[:8])
+    return f"**Not all of these jobs ran with the same code** (SHA-256): {texts}." if texts else ""
+
+
+def machine_note(records: Sequence[Record]) -> str:
+    """Which models of one table ran on which machine, with how many threads and jobs at a time; "" where all alike."""
+    texts = _who(records, _machine)
+    return f"**Not all of these jobs ran alike, so their times do not compare**: {texts}." if texts else ""
+
+
+def _machine(record: Record) -> str:
+    machine, threads = record["machine"], record["job"]["threads"]
+    texts = [f"{machine['processor']} with {machine['cores']} cores", machine.get("device", "cpu")]
+    texts.append(f"{threads} thread{'s' if threads > 1 else ''}")
+    beside = machine.get("jobs_at_a_time", 1)
+    return ", ".join([*texts, *([f"{beside} jobs at a time"] if beside > 1 else [])])
+
+
+def _who(records: Sequence[Record], what: Callable[[Record], str]) -> str:
+    """Which models, with their seeds, have each value of ``what``; "" where all have the same."""
     jobs: dict[str, dict[str, list[int]]] = {}
     for record in sorted(records, key=lambda record: (record["job"]["name"], record["job"]["seed"])):
-        code = (record.get("code") or "unknown")[:8]
-        jobs.setdefault(code, {}).setdefault(record["job"]["name"], []).append(record["job"]["seed"])
+        jobs.setdefault(what(record), {}).setdefault(record["job"]["name"], []).append(record["job"]["seed"])
     if len(jobs) == 1:
         return ""
-    texts = [
-        f"{code}: "
+    return "; ".join(
+        f"{value}: "
         + ", ".join(f"{name} (seed {' '.join(map(str, seeds))})" for name, seeds in models.items())
-        for code, models in sorted(jobs.items())
-    ]
-    return f"**Not all of these jobs ran with the same code** (SHA-256): {'; '.join(texts)}."
+        for value, models in sorted(jobs.items())
+    )
 
 
 def provenance(records: Sequence[Record], suites: Sequence[str]) -> list[str]:
@@ -140,15 +158,23 @@ def _definitions(records: Sequence[Record]) -> str:
 
 
 def _protocol(records: Sequence[Record]) -> dict[str, Any]:
-    job = records[0]["job"]
     losses = sorted({text for record in records for text in _loss(record["job"])})
+    jobs = [record["job"] for record in records]
     return {
-        **job["protocol"],
-        **{f"limit: {name}": value for name, value in job["limits"].items()},
+        **{key: _several(job["protocol"].get(key, "-") for job in jobs) for key in _keys(jobs, "protocol")},
+        **{
+            f"limit: {key}": _several(job["limits"].get(key, "-") for job in jobs)
+            for key in _keys(jobs, "limits")
+        },
         "threads": _several(record["job"]["threads"] for record in records),
         "device": _several(record["machine"].get("device", "unknown") for record in records),
         **({"loss": "; ".join(losses)} if losses else {}),
     }
+
+
+def _keys(jobs: Sequence[Mapping[str, Any]], section: str) -> list[str]:
+    """Keys that any job has in ``section``, in the order of the first that has them."""
+    return list(dict.fromkeys(key for job in jobs for key in job[section]))
 
 
 def _loss(job: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from recbole_hiersrec.benchmark.suite import NO_PART_OF_THE_KEY
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.reading import parse
 from recbole_hiersrec.settings import ProtocolSettings
@@ -19,7 +20,17 @@ ACCURACY_COLUMNS = (
     "dataset", "protocol", "model", "variant", "seed", "candidate_rule", "item_fraction",
     "slice", "metric", "k", "value", "n_cases", "status",
 )  # fmt: skip
-TIMING_COLUMNS = ("dataset", "model", "variant", "seed", "stage", "threads", "quantity", "unit", "value")
+TIMING_COLUMNS = (
+    "dataset", "protocol", "model", "variant", "seed", "stage", "threads", "quantity", "unit", "value",
+)  # fmt: skip
+SAME = (
+    ("data", "universe", "item universe"),
+    ("data", "cases", "test cases"),
+    ("job", "data_hash", "files of the data set"),
+    ("job", "metrics", "metrics"),
+    ("job", "ks", "ks"),
+)
+"""What all records of a table share: (section of the record, field, how it is called)."""
 TRAINING_QUANTITIES = (("seconds", "s"), ("epochs", ""), ("steps", ""), ("parameters", ""))
 
 
@@ -32,7 +43,8 @@ def table_groups(records: Iterable[Record]) -> list[tuple[tuple[str, str], list[
     """Records by (data set, protocol), the borders within which they may be compared; sorted.
 
     Raises:
-        InputError: two records of one group differ in their item universe or their test cases.
+        InputError: two records of one group differ in their data, item universe, test cases, metrics or ks, or two
+            of one model in anything but the seed.
     """
 
     def border(record: Record) -> tuple[str, str]:
@@ -106,13 +118,33 @@ def _frame(
 
 
 def _check_same(dataset: str, records: Sequence[Record]) -> None:
+    """One table is of the same cases and figures, and one of its lines of one configuration."""
     first = records[0]
+    lines: dict[str, Record] = {}
     for other in records[1:]:
-        for field, what in (("universe", "item universe"), ("cases", "test cases")):
-            if other["data"][field] != first["data"][field]:
-                a, b = (f"{record['job']['name']} seed {record['job']['seed']}" for record in (first, other))
+        for section, field, what in SAME:
+            a, b = (record[section][field] for record in (first, other))
+            if a != b:
+                shown = [one[:8] if isinstance(one, str) else ", ".join(map(str, one)) for one in (a, b)]
                 raise InputError(
-                    f"{dataset}: '{a}' and '{b}' cannot stand in one table: their {what} differ "
-                    f"(data.{field} {first['data'][field][:8]} and {other['data'][field][:8]}, "
-                    f"jobs {first['key']} and {other['key']})"
+                    f"{dataset}: {_pair(first, other)} cannot stand in one table: their {what} differ "
+                    f"({section}.{field} {shown[0]} and {shown[1]}, jobs {first['key']} and {other['key']})"
                 )
+    for record in records:
+        known = lines.setdefault(record["job"]["name"], record)
+        if different := [key for key in _settled(record) if _settled(record)[key] != _settled(known)[key]]:
+            raise InputError(
+                f"{dataset}: {_pair(known, record)} cannot be seeds of one line: their {', '.join(different)} differ "
+                f"(jobs {known['key']} and {record['key']}); give one of them another name"
+            )
+
+
+def _settled(record: Record) -> dict[str, Any]:
+    """What is the same for all seeds of a line."""
+    return {key: value for key, value in record["job"].items() if key not in (*NO_PART_OF_THE_KEY, "seed")}
+
+
+def _pair(first: Record, second: Record) -> str:
+    return " and ".join(
+        f"'{record['job']['name']} seed {record['job']['seed']}'" for record in (first, second)
+    )

@@ -13,7 +13,7 @@ from recbole_hiersrec.evaluation.slices import KINDS, TARGET
 from recbole_hiersrec.report import breakdown, tables, terminal
 from recbole_hiersrec.report.claim import case_count, claim
 from recbole_hiersrec.report.comparison import Comparison, Group, compare, comparison_frame
-from recbole_hiersrec.report.facts import code_note, data_facts, learned_note, provenance
+from recbole_hiersrec.report.facts import code_note, data_facts, learned_note, machine_note, provenance
 from recbole_hiersrec.report.figures import draw_all, model_colours
 from recbole_hiersrec.report.frame import Record, accuracy_frame, table_groups, timing_frame, to_csv
 
@@ -51,11 +51,12 @@ def write_report(
             nothing is written; or the folder cannot be written.
     """
     groups = [(title, tables.entries(members)) for title, members in table_groups(records)]
+    titles = _titles([group for group, _ in groups])
     colours = model_colours([record["job"]["name"] for record in records])
     figures = {
-        f"{stem}-{_slug(dataset)}.png": png
-        for (dataset, protocol), lines in groups
-        for stem, png in draw_all(lines, colours, f"{dataset}: {protocol}").items()
+        f"{stem}-{_slug(titles[group])}.png": png
+        for group, lines in groups
+        for stem, png in draw_all(lines, colours, ": ".join(group)).items()
     }
     comparisons = compare(folder, records)
     page = render_page(records, missing, tuple(figures), comparisons, skipped)
@@ -82,7 +83,7 @@ def terminal_lines(records: Sequence[Record], comparisons: Mapping[Group, Compar
     ``comparisons``, of :func:`write_report`, are not shown; what is in the report is named.
     """
     return "\n".join(
-        terminal.section(": ".join(group), members, group in (comparisons or {}))
+        terminal.section(": ".join(group), members, _tested((comparisons or {}).get(group)))
         for group, members in table_groups(records)
     )
 
@@ -101,12 +102,13 @@ def render_page(
     parts = [f"# Benchmark {', '.join(suites)}".rstrip()]
     if not records:
         parts.append("No job has finished.")
-    parts += [claim(group[0], members, group in comparisons) for group, members in groups]
+    titles = _titles([group for group, _ in groups])
+    parts += [claim(titles[group], members, _tested(comparisons.get(group))) for group, members in groups]
     if missing:
         names = ", ".join(job.label() for job in missing)
         parts.append(f"**Not in the tables**, because they failed or have not run: {names}.")
     for group, members in groups:
-        parts += _sections(group, members, figures, comparisons.get(group))
+        parts += _sections(group, titles[group], members, figures, comparisons.get(group))
     if skipped:
         parts += ["## Skipped", "Models that cannot use a data set or its split.", _skipped(skipped)]
     if records:
@@ -114,12 +116,23 @@ def render_page(
     return "\n\n".join(parts) + "\n"
 
 
+def _titles(groups: Sequence[Group]) -> dict[Group, str]:
+    """What a table is called: its data set, with the protocol where there are several of one data set."""
+    datasets = [dataset for dataset, _ in groups]
+    return {group: ": ".join(group) if datasets.count(group[0]) > 1 else group[0] for group in groups}
+
+
+def _tested(comparison: Comparison | None) -> bool:
+    """Whether a model was compared with another."""
+    return comparison is not None and bool(comparison.difference_rows())
+
+
 def _sections(
-    group: Group, records: Sequence[Record], figures: Sequence[str], comparison: Comparison | None
+    group: Group, title: str, records: Sequence[Record], figures: Sequence[str], comparison: Comparison | None
 ) -> list[str]:
-    lines, (dataset, protocol) = tables.entries(records), group
-    parts = [f"## {dataset}", f"Protocol: {protocol}. Every figure below is of {case_count(records)}."]
-    parts += [code_note(records)] if code_note(records) else []
+    lines = tables.entries(records)
+    parts = [f"## {title}", f"Protocol: {group[1]}. Every figure below is of {case_count(records)}."]
+    parts += [note for note in (code_note(records), machine_note(records)) if note]
     makers: tuple[tuple[Callable[[Sequence[tables.Entry]], tables.Table], str], ...] = (
         (tables.leaderboard, "accuracy"),
         (tables.all_metrics, "learning"),
@@ -137,7 +150,7 @@ def _sections(
         parts += _shown(table)
         if table.rows:
             parts += [learned_note(records)] if make is tables.categories and learned_note(records) else []
-        figure = f"{stem}-{_slug(dataset)}.png"
+        figure = f"{stem}-{_slug(title)}.png"
         if figure in figures:
             parts.append(f"![{CAPTIONS[stem]}](figures/{figure})\n\n*{CAPTIONS[stem]}*")
         if comparison and make is tables.leaderboard:

@@ -90,9 +90,15 @@ def entries(records: Sequence[Record]) -> list[Entry]:
             by_label.setdefault(label(record), []).append(record)
     seeds = {record["job"]["seed"] for record in records}
     several = len(seeds) > 1
+    wanted: dict[str, set[int]] = {}  # seeds of each suite, of which several may be merged
+    for record in records:
+        wanted.setdefault(record["suite"], set()).add(record["job"]["seed"])
     finished = []
     for name, found in by_label.items():
-        complete = len(found) == len(seeds)
+        complete = all(
+            {one["job"]["seed"] for one in found if one["suite"] == suite} >= wanted[suite]
+            for suite in {one["suite"] for one in found}
+        )
         shown = name if complete else f"{name} {FEWER}"
         finished.append(Entry(found[0]["job"]["name"], shown, tuple(found), False, complete))
     stopped = [
