@@ -203,7 +203,7 @@ def test_a_reference_that_is_not_ranked_is_named(tmp_path: Path, records: Record
     left = [record for record in records if record is not pick(records, "SASRecAllPositions")[0]]
     table = only(tmp_path, left).difference_table()
     assert all(list(row[4:]) == ["-"] * 7 for row in table.rows)
-    assert "No differences: the reference SASRecAllPositions has not finished" in table.notes[1]
+    assert "No differences: the reference SASRecAllPositions has no ranked line" in table.notes[1]
 
 
 def test_report_holds_the_comparisons(tmp_path: Path, records: Records) -> None:

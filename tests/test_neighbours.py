@@ -388,6 +388,20 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_shop(tmp_path_factory.mktemp("data"))
 
 
+def test_times_that_are_no_seconds_are_refused(tmp_path: Path) -> None:
+    """They would make every session of the past age at once."""
+    path = write_shop(tmp_path / "data") / "shop" / "shop.inter"
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    column = [name.partition(":")[0] for name in header.split("\t")].index("timestamp")
+    cells = [row.split("\t") for row in rows]
+    later = [[*row[:column], str(float(row[column]) + 1.6e12), *row[column + 1 :]] for row in cells]
+    path.write_text("\n".join([header, *("\t".join(row) for row in later), ""]), encoding="utf-8")
+    with pytest.raises(
+        InputError, match=r"column timestamp: received 16\d+, allowed: seconds up to 100000000000"
+    ):
+        build(tmp_path / "data", "STAN", "shop")
+
+
 @pytest.fixture(scope="module")
 def made(shop: Path) -> dict[str, Any]:
     """A model of each kind over ten items; tests put other sessions into it."""

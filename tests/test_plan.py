@@ -27,6 +27,7 @@ job, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
 with Path(sys.argv[3]).open("a") as log: log.write(f"{job['name']} {job['seed']} {job['threads']}\\n")
 found = {"measured": 0.0, "pretraining": 0.0, "steps": 10, "epoch": 20.0, "test": 600.0, "peak_mib": 512.0}
 if job["model"] == "SequentialPop": found |= {"steps": 0, "epoch": 0.0, "peak_mib": 2048.0}
+if job["model"] == "SKNN": (folder / "skipped.txt").write_text("needs more"); sys.exit(1)
 if job["model"] == "MarkovChain": (folder / "error.txt").write_text("ValueError: too few sessions"); sys.exit(1)
 (folder / "probe.json").write_text(json.dumps(found))
 """
@@ -131,6 +132,12 @@ def test_what_cannot_run_or_is_skipped_is_said(planned: Callable[..., Planned]) 
     assert said[0] == "[1/3] toy MarkovChain seed 1: to do, cannot be measured: ValueError: too few sessions"
     assert said[1].startswith("[2/3] toy SASRecF seed 1: skipped: needs side information")
     assert said[2].startswith("[3/3] toy SequentialPop seed 1: to do, up to")
+
+
+def test_what_only_the_job_finds_out_is_a_skip_too(planned: Callable[..., Planned]) -> None:
+    sound, said, _ = planned(models=["SKNN"], seeds=[1])
+    assert sound
+    assert said == ["[1/1] toy SKNN seed 1: skipped: needs more", "1 jobs, 0 of them done"]
 
 
 def test_lengths_of_time() -> None:

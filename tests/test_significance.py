@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.evaluation import significance
 from recbole_hiersrec.evaluation.significance import (
     RESAMPLES,
     Interval,
@@ -290,12 +291,16 @@ def test_seeds_in_another_order_tie() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(2, 40), st.integers(1, 7), st.integers(0, 100))
 def test_portions_change_no_statistic(n_cases: int, per_session: int, seed: int) -> None:
-    """Several series at once get the same means as one by one, and every mean lies within the data."""
+    """Several series at once get the same means as one by one, all resamples at once the same as a few at a time."""
     values = np.random.default_rng(seed).random((3, n_cases))
     sessions = np.arange(n_cases) // per_session
     together = bootstrap_means(values, sessions, resamples=50, seed=seed)
     alone = bootstrap_means(values[1:2], sessions, resamples=50, seed=seed)
     np.testing.assert_allclose(together[:, 1], alone[:, 0], rtol=1e-12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(significance, "_AT_ONCE", 100)
+        few_at_a_time = bootstrap_means(values, sessions, resamples=50, seed=seed)
+    np.testing.assert_allclose(few_at_a_time, together, rtol=1e-12)
     if len(np.unique(sessions)) > 1:
         assert ((together >= values.min() - 1e-12) & (together <= values.max() + 1e-12)).all()
 

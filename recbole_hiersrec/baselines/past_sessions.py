@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from recbole_hiersrec.data.dataset import history_field, kept_of
 from recbole_hiersrec.data.manifest import read_manifest
 from recbole_hiersrec.data.taxonomy import IntArray
+from recbole_hiersrec.errors import InputError
+
+LATEST = 1e11  # seconds since 1970: the year 5138; milliseconds since 1973 are more
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def past_sessions_of(dataset: Any) -> PastSessions:
     A row's history begins with the target of the row before it in its session; that item is taken once.
 
     Raises:
-        InputError: the data set is of another class than this package's, or was not split.
+        InputError: the data set is of another class than this package's, was not split, or its times are no seconds.
     """
     kept, rows = kept_of(dataset), dataset.inter_feat
     order = np.lexsort((kept.place, kept.run))
@@ -60,11 +63,17 @@ def past_sessions_of(dataset: Any) -> PastSessions:
     inside = np.arange(clicks.shape[1]) <= lengths[:, None]
     inside[:, 0] = begins
     last = np.flatnonzero(np.r_[run[1:] != run[:-1], True])
+    ends = rows[dataset.time_field].numpy()[order][last] if has_times(dataset) else None
+    if ends is not None and ends.max() > LATEST:
+        where = f"data set '{dataset.dataset_name}', column {dataset.time_field}"
+        raise InputError(
+            f"{where}: received {ends.max():.0f}, allowed: seconds up to {LATEST:.0f} (milliseconds?)"
+        )
     return PastSessions(
         items=clicks[inside],
         sizes=np.bincount(run, inside.sum(1)).astype(np.int64),
         users=users[last],
-        ends=rows[dataset.time_field].numpy()[order][last] if has_times(dataset) else None,
+        ends=ends,
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from recbole_hiersrec.benchmark.runner import describe_exit, environment_of, first_line, load_record, shared
 from recbole_hiersrec.benchmark.store import JobStore
 from recbole_hiersrec.benchmark.suite import Job, expand, reason_to_skip
+from recbole_hiersrec.errors import SkippedError
 from recbole_hiersrec.settings import SuiteSettings
 
 PROBE = (sys.executable, "-m", "recbole_hiersrec.benchmark.probe")
@@ -73,7 +74,7 @@ def plan(
     jobs = shared(expand(suite), workers)
     store = JobStore(runs_dir / suite.name)
     done = [job for job in jobs if store.is_done(job.key)]
-    costs: dict[str, Cost | str] = {}
+    costs: dict[str, Cost | SkippedError | str] = {}
     for job in done:
         record = load_record(store, job)
         if record["job"]["threads"] == job.threads:
@@ -94,6 +95,8 @@ def plan(
             if isinstance(cost, Cost):
                 left.append(cost)
                 echo(f"{line}: {state}, {cost.text()}")
+            elif isinstance(cost, SkippedError):
+                echo(f"{line}: skipped: {cost}")
             else:
                 sound = False
                 echo(f"{line}: {state}, cannot be measured: {cost}")
@@ -138,8 +141,8 @@ def _recorded(record: dict[str, Any]) -> Cost:
     return Cost(seconds, False, epoch, record["peak_memory_mib"])
 
 
-def _measured(job: Job, workers: int, command: Sequence[str]) -> Cost | str:
-    """The cost of a job from a few steps of it; or why it cannot be measured, in one line."""
+def _measured(job: Job, workers: int, command: Sequence[str]) -> Cost | SkippedError | str:
+    """The cost of a job from a few steps of it; or that it is skipped; or why it cannot be measured, in one line."""
     with tempfile.TemporaryDirectory(prefix="hiersrec-") as name:
         folder = Path(name)
         (folder / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")
@@ -150,8 +153,9 @@ def _measured(job: Job, workers: int, command: Sequence[str]) -> Cost | str:
         )
         wall = time.monotonic() - began
         if ended.returncode != 0:
-            told = (first_line(folder / name) for name in ("skipped.txt", "error.txt"))
-            return next(filter(None, told), describe_exit(ended.returncode))
+            if reason := first_line(folder / "skipped.txt"):
+                return SkippedError(reason)
+            return first_line(folder / "error.txt") or describe_exit(ended.returncode)
         found = json.loads((folder / "probe.json").read_text(encoding="utf-8"))
     epochs = job.limits["epochs"]
     if found["steps"]:

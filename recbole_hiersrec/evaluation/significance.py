@@ -200,7 +200,8 @@ def sign_flip_p_values(
     """Two-sided paired randomisation test of every series: signs of whole clusters are flipped at random.
 
     Smucker, Allan & Carterette, *A comparison of statistical significance tests for information retrieval
-    evaluation*, CIKM 2007. p = (1 + patterns at least as extreme) / (1 + R).
+    evaluation*, CIKM 2007. p = (1 + patterns at least as extreme) / (1 + R). The null hypothesis is that a cluster's
+    difference could as well have had the other sign: with few and lopsided clusters (tens of them) p is too small.
 
     Args:
         differences: float [M, n].

@@ -52,9 +52,10 @@ DIGITS = 8  # in the CSV: beyond them resampled sums differ between builds of th
 NOTE = (
     f"Means over seeds; 95 % intervals: {RESAMPLES:,} bootstrap resamples of whole sessions, and Student's t over "
     "seeds, which shows how far trainings differ and makes no difference significant. p: two-sided randomisation test "
-    "of the models as trained, signs of whole sessions flipped; Holm: corrected over the comparisons of this table "
-    "({n_tests}). relative: share of the reference's value. d_z: mean of the sessions' summed differences, in their "
-    "standard deviations. better / equal / worse: of the test cases, each with its mean over seeds."
+    f"of the models as trained, signs of whole sessions flipped, at least 1 / {RESAMPLES + 1:,}; Holm: corrected over "
+    "the comparisons of this table ({n_tests}). relative: share of the reference's value. d_z: mean of the sessions' "
+    "summed differences, in their standard deviations. better / equal / worse: of the test cases, each with its mean "
+    "over seeds."
 )
 
 Group = tuple[str, str]
