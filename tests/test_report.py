@@ -92,7 +92,7 @@ def test_csv_columns_and_values(records: Records) -> None:
     ]
     timing = to_csv(timing_frame(records))
     assert timing.split("\n")[0] == ",".join(TIMING_COLUMNS)
-    assert timing.split("\n")[0] == "dataset,model,variant,seed,stage,threads,quantity,unit,value"
+    assert timing.split("\n")[0] == "dataset,protocol,model,variant,seed,stage,threads,quantity,unit,value"
     training = [r for r in rows(timing) if r["model"] == "HierSRec" and r["stage"] == "training"]
     assert [(r["quantity"], r["unit"], float(r["value"])) for r in training] == [
         ("epochs", "", 3.0),

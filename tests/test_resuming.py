@@ -49,6 +49,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TrainingState, "every", 0.0)
+    monkeypatch.setattr(resuming, "SHARE", 0)
 
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
@@ -218,8 +219,8 @@ def test_a_state_that_cannot_be_kept_ends_no_training(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     whole = train(shop, tmp_path, "full", None)
-    kept = TrainingState(tmp_path / "state", SAME)
-    kept.save({"epoch": 1})
+    kept, older = (TrainingState(tmp_path / name, SAME) for name in ("state", "older"))
+    older.save({"epoch": 1})
 
     def full(*_: Any) -> None:
         raise error
@@ -228,7 +229,10 @@ def test_a_state_that_cannot_be_kept_ends_no_training(
     made = train(shop, tmp_path, "full", kept)
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(made.model.state_dict()[name], tensor), name
-    assert kept.load() == {"epoch": 1}
+    assert kept.load() is None
+    with pytest.raises(type(error)):
+        older.save({"epoch": 2})
+    assert older.load() == {"epoch": 1}
 
 
 def test_what_was_kept_of_something_else_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -240,6 +244,7 @@ def test_what_was_kept_of_something_else_is_said(tmp_path: Path, caplog: pytest.
 def test_a_save_that_takes_long_is_made_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, 1.0, 4.0, 63.9, 64.1])  # made; save begins, and ends 3 s later; due?
     monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(resuming, "SHARE", 20)
     kept = TrainingState(tmp_path / "state", SAME)
     kept.save(1)
     assert [kept.due(), kept.due()] == [False, True]
@@ -259,7 +264,7 @@ import sys; from pathlib import Path
 sys.path.insert(0, sys.argv[1]); folder = Path(sys.argv[2])
 from fake_suite import make_suite
 from recbole_hiersrec.benchmark.runner import run_suite
-job = "import sys; from recbole_hiersrec.resuming import TrainingState; TrainingState.every = 0.0"
+job = "import sys; from recbole_hiersrec import resuming; resuming.TrainingState.every = resuming.SHARE = 0"
 job += "; from recbole_hiersrec.benchmark.job import main; sys.exit(main(sys.argv[1:]))"
 small = {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1, "train_batch_size": 2}
 models = [{"model": "HierSRec", "settings": small | {"category_fields": ["class"], "loss": "sampled"}}]
