@@ -89,6 +89,7 @@ class HierSRecTrainer(Trainer):
         self.recboles = True  # whether fit also returns RecBole's own validation metrics
         self.average: WeightAverage | None = None
         self.kept: TrainingState | None = None  # where the training goes on from, and what it leaves for that
+        self.built = 0.0  # seconds that making the model took
         self.seconds_before = 0.0  # of training in attempts that were killed
         self._began = 0.0
         self._best_state: dict[str, torch.Tensor] = {}

@@ -78,9 +78,8 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         raise InputError(f"model '{job.model}' is no SequentialRecommender of RecBole")
     data = prepare(job, model_class, folder / "training")
     facts = case_facts(job, data)  # before the training: a fault in the files is told at once
-    began = time.perf_counter()
     trainer = new_trainer(model_class, data)
-    model, built = trainer.model, time.perf_counter() - began
+    model = trainer.model
     trainer.recboles = False
     trainer.kept = TrainingState(folder / STATE, _identity(job, trainer))
     trainer.fit(data.train, data.valid, verbose=True, saved=False, show_progress=sys.stderr.isatty())
@@ -131,7 +130,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         "job": job.to_dict(),
         "data": describe(data) | {"slices": facts.section()},
         "training": {
-            "seconds": report.seconds + built,  # making a model may take counting or pretraining
+            "seconds": report.seconds + trainer.built,  # making a model may take counting or pretraining
             "epochs": report.epochs,
             "best_epoch": report.best_epoch,
             "steps": report.steps,
@@ -191,13 +190,20 @@ def new_trainer(model_class: type[Any], data: Prepared) -> HierSRecTrainer:
     """
     config = data.config
     if is_pretrained(model_class):
-        return pretrained(model_class, config, data.train, show_progress=sys.stderr.isatty())
+        trainer = pretrained(model_class, config, data.train, show_progress=sys.stderr.isatty())
+        trainer.built = trainer.pretraining.seconds if trainer.pretraining else 0.0
+        return trainer
     own = getattr(recbole.trainer, f"{config['model']}Trainer", HierSRecTrainer)
     if own is not HierSRecTrainer:
         raise InputError(
             f"model '{config['model']}' needs RecBole's {own.__name__}; the suite cannot limit that one"
         )
-    return HierSRecTrainer(config, model_class(config, data.train._dataset).to(config["device"]))
+    began = time.perf_counter()
+    model = model_class(config, data.train._dataset).to(config["device"])
+    built = time.perf_counter() - began
+    trainer = HierSRecTrainer(config, model)
+    trainer.built = built
+    return trainer
 
 
 def _pretraining(trainer: HierSRecTrainer) -> dict[str, Any]:
