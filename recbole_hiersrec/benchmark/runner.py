@@ -175,9 +175,8 @@ class _Work:
 
     def outcome(self) -> Outcome:
         """Bring all jobs to an end."""
-        done = [
-            self.store.is_done(job.key) for job in self.jobs
-        ]  # a damaged record is told before anything else
+        # A damaged record is told before anything else.
+        done = [self.store.is_done(job.key) for job in self.jobs]
         waiting = [number for number, is_done in enumerate(done) if not self._needs_no_start(number, is_done)]
         told: set[int] = set()  # jobs of which it was said that another runner works on them
         while waiting or self.running:
@@ -242,9 +241,8 @@ class _Work:
             return True
         if lock is None:
             return False
-        if store.is_done(
-            job.key
-        ):  # another runner was here first, or one that did not live to take the result
+        # Another runner was here first, or one that did not live to take the result.
+        if store.is_done(job.key):
             store.abandon(job.key, lock)
             self._was_done(number)
             return True

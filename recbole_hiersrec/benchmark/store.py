@@ -82,7 +82,7 @@ class JobStore:
             elif not (work / STATE).exists() and not _is_whole(work):
                 lock = self._lock(work.name.removeprefix(".tmp-"))
                 if lock is not None:
-                    self._let_go(work.name.removeprefix(".tmp-"), lock)
+                    self.abandon(work.name.removeprefix(".tmp-"), lock)
         for done in self.jobs.iterdir():
             if not done.name.startswith(".") and done.is_dir() and not self.work(done.name).exists():
                 self._strip(done.name)
@@ -146,13 +146,24 @@ class JobStore:
         return record
 
     def abandon(self, key: str, lock: int) -> None:
-        """Let go of a job that was stopped or is done; the state of its training stays for the next attempt."""
-        self._let_go(key, lock)
+        """Let go of a job: the state of its training stays for the next attempt, and so does a whole result that was
+        not taken; whatever else it left does not."""
+        work = self.work(key)
+        try:
+            if _holds(lock, work / LOCK) and not _is_whole(
+                work
+            ):  # otherwise the folder has become the result
+                if (work / STATE).exists():
+                    _clear(work)
+                else:
+                    self._discard(work)
+        finally:
+            os.close(lock)
 
     def drop(self, key: str, lock: int) -> None:
         """Let go of a job that leaves nothing, not even its log."""
         self.log(key).unlink(missing_ok=True)
-        self._let_go(key, lock)
+        self.abandon(key, lock)
 
     def fail(self, key: str, lock: int, message: str) -> None:
         """Let go of a job that failed, and tell other runners why; its log stays, and the state of its training."""
@@ -160,19 +171,7 @@ class JobStore:
             with self.open():
                 write_text(self.error(key), message + "\n")
         finally:
-            self._let_go(key, lock)
-
-    def _let_go(self, key: str, lock: int) -> None:
-        """Remove what an attempt left but for its state, and then its lock."""
-        work = self.work(key)
-        try:
-            if _holds(lock, work / LOCK):  # otherwise the folder has become the result
-                if (work / STATE).exists():
-                    _clear(work)
-                else:
-                    self._discard(work)
-        finally:
-            os.close(lock)
+            self.abandon(key, lock)
 
     def _place(self, key: str) -> None:
         """Rename the work folder to where results lie. Lock and state go along and are removed there: without them a
