@@ -150,9 +150,8 @@ class JobStore:
         not taken; whatever else it left does not."""
         work = self.work(key)
         try:
-            if _holds(lock, work / LOCK) and not _is_whole(
-                work
-            ):  # otherwise the folder has become the result
+            here = _holds(lock, work / LOCK)  # otherwise the folder has become the result
+            if here and not _is_whole(work):
                 if (work / STATE).exists():
                     _clear(work)
                 else:
