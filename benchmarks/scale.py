@@ -78,7 +78,7 @@ class Served:
         last = torch.arange(len(history)), length - 1
         width = self.network.heads.hidden_size
         table = self.item_vectors[:, :width]
-        states, heads = self.network.read(history[:, :longest], last, table)
+        states, heads = self.network.read(history[:, :longest], length - 1, table)
         self.network.queries(heads)
         memory = self.network.memory
         assert memory is not None

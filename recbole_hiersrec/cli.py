@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from recbole_hiersrec import __version__
 from recbole_hiersrec.cli_data import data
 from recbole_hiersrec.cli_errors import Debug, one_line_errors
+from recbole_hiersrec.cli_tune import tune
 
 app = typer.Typer(
     help="HierSRec for RecBole: data sets and benchmarks of session-based recommenders.",
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 results = typer.Typer(help="Keep, check and join what benchmarks produced.", no_args_is_help=True)
 app.add_typer(data, name="data")
+app.add_typer(tune, name="tune")
 app.add_typer(results, name="results")
 
 Runs = Annotated[Path, typer.Option(help="Folder that bench writes to and resumes from.")]

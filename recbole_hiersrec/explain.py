@@ -195,7 +195,7 @@ def part_vectors(network: HierSRecNetwork, ids: Tensor) -> dict[str, Tensor]:
         )
         term[:, -1] = weights[level] * network.heads.bias[level][categories]
         part = network.items.names[level]
-        found[part] = found[part] + term
+        found[part] = found[part] + term if part in found else term
     found[ITEM_BIAS] = F.pad(network.item_bias(flat), (width - 1, 0))
     real = (flat > 0).unsqueeze(-1)
     return {part: (vectors * real).view(*ids.shape, width) for part, vectors in found.items()}

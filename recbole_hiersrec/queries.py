@@ -19,7 +19,8 @@ class Apart:
     """The few items of each session whose score is more than an inner product; an index does not know of it.
 
     Attributes:
-        ids: long [B, E], item ids, no id twice in a row; 0 where a row has fewer than E.
+        ids: long [B, E], item ids, 0 where a row has fewer than E; no id twice in a row (but in a loss over all
+            items, where bonuses simply add up).
         bonus: float32 [B, E], added to the item's score; of either sign.
     """
 

@@ -26,6 +26,16 @@ def model_defaults(model: str) -> Path:
     return root() / "properties" / "model" / f"{model}.yaml"
 
 
+def model_space(model: str) -> Path:
+    """Path of the search space of ``model``; the file need not exist."""
+    return root() / "properties" / "space" / f"{model}.yaml"
+
+
+def tuned_settings(name: str) -> Path:
+    """Path of the settings that ``hiersrec tune export`` wrote as ``name``; the file need not exist."""
+    return root() / "properties" / "model" / f"{name}.yaml"
+
+
 def dataset_defaults(dataset: str) -> Path:
     """Path of the settings this package adds for ``dataset``; the file need not exist."""
     return root() / "properties" / "dataset" / f"{dataset}.yaml"

@@ -46,11 +46,13 @@ class TrainingState:
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder, self.identity = folder, dict(identity)
-        self._last, self._took = time.monotonic(), 0.0
+        self._made = self._last = time.monotonic()
+        self._took = 0.0
 
-    def due(self) -> bool:
-        """Whether enough time has gone by since the last save, or since this was made."""
-        return time.monotonic() - self._last >= max(self.every, SHARE * self._took)
+    def due(self, ended: bool = False) -> bool:
+        """Whether enough time has gone by since the last save, or, for a training that ended, since this was made."""
+        since = self._made if ended else self._last
+        return time.monotonic() - since >= max(self.every, SHARE * self._took)
 
     def save(self, tree: Any) -> None:
         """Write a state; the one before is removed when it is complete."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.reading import Settings, parse
 
 Metric = Literal["Recall", "MRR", "NDCG"]
@@ -59,9 +59,16 @@ class HierSRecSettings(Settings):
     inner_size: PositiveInt = Field(256, description="Width of the feed-forward layers.")
     hidden_dropout_prob: Probability = Field(0.5, description="Dropout on embeddings and block outputs.")
     attn_dropout_prob: Probability = Field(0.5, description="Dropout on attention weights.")
+    metadata_dropout_prob: Probability = Field(
+        0.0,
+        description="Share of a training step's items that are their id alone, without category, title and metadata.",
+    )
     initializer_range: Annotated[float, Field(gt=0)] = Field(0.02, description="Standard deviation at start.")
     category_task: bool = Field(
         True, description="False: categories are part of the item vectors and nothing is predicted of them."
+    )
+    category_vectors: bool = Field(
+        True, description="False: categories are predicted and are no part of the item vectors."
     )
     category_feedback: Literal["soft", "hard", "none"] = Field(
         "soft",
@@ -69,16 +76,16 @@ class HierSRecSettings(Settings):
         "expected category embedding, that of the likeliest category, or nothing (flat multi-task).",
     )
     category_loss_weight: NonNegative | tuple[NonNegative, ...] = Field(
-        0.2, description="Weight of each level's cross-entropy: one number for all levels, or one a level."
+        0.05, description="Weight of each level's cross-entropy: one number for all levels, or one a level."
     )
     category_score: Literal["joint", "detached", "none"] = Field(
-        "joint",
+        "detached",
         description="How the categories' scores enter the item score: with the gradients of the item task, without "
         "them (nor through what a prediction passes on: the item task learns what to make of both, and moves "
         "neither), or not at all (with category_feedback none: plain multi-task learning).",
     )
     category_encoder: Literal["shared", "separate"] = Field(
-        "shared",
+        "separate",
         description="Whether the category task has a Transformer of its own, which reads the item vectors and does "
         "not move them.",
     )
@@ -118,6 +125,19 @@ class HierSRecSettings(Settings):
         if self.hidden_size % self.n_heads:
             raise ValueError(
                 f"n_heads must divide hidden_size; received {self.n_heads} and {self.hidden_size}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> HierSRecSettings:
+        if not (self.category_vectors or self.category_task):
+            raise ValueError(
+                "category_vectors and category_task: received false twice, which leaves categories unused; "
+                "allowed: one of them, or category_fields: []"
+            )
+        if self.metadata_dropout_prob and not self.use_item_id:
+            raise ValueError(
+                f"metadata_dropout_prob must be 0 without item ids; received {self.metadata_dropout_prob}"
             )
         return self
 
@@ -342,6 +362,15 @@ class ModelEntry(Settings):
         False,
         description="Also evaluate on candidates: true for all rules of the suite, or the names of some.",
     )
+    tuned: str | dict[str, str] = Field(
+        "",
+        description="Settings that hiersrec tune export wrote, below those of the suite: a name in properties/model/, "
+        "or the path of a YAML file; for all data sets, or one a data set.",
+    )
+
+    def tuned_on(self, dataset: str) -> str:
+        """What ``tuned`` names for a data set; empty where it names nothing."""
+        return self.tuned if isinstance(self.tuned, str) else self.tuned.get(dataset, "")
 
 
 class DatasetEntry(Settings):
@@ -391,6 +420,18 @@ class SuiteSettings(Settings):
             raise ValueError(
                 f"reference must be one of the models {', '.join(names)}; received {self.reference}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _tuned_on_data_sets(self) -> SuiteSettings:
+        names = [entry.name for entry in self.datasets]
+        for entry in self.models:
+            for name in entry.tuned if isinstance(entry.tuned, dict) else ():
+                if name not in names:
+                    raise ValueError(
+                        f"models: {entry.name or entry.model}: tuned: received data set {name}"
+                        f"{nearest(name, names)}, allowed: {', '.join(names)}"
+                    )
         return self
 
     def candidates_of(self, model: ModelEntry) -> CandidateSettings | None:

@@ -182,7 +182,7 @@ class HierSRecTrainer(Trainer):
 
     def _keep(self, train_data: Any) -> None:
         """Keep what the training can go on from, if it is time; what that takes is no time of training."""
-        if self.kept is None or not self.kept.due():
+        if self.kept is None or not self.kept.due(ended=bool(self.report.stopped_by)):
             return
         began = time.perf_counter()
         try:
@@ -211,8 +211,8 @@ class HierSRecTrainer(Trainer):
         if state is None:
             return
         self.report = TrainingReport(**state["report"])
-        self.seconds_before = state["seconds"]
-        self._began = time.perf_counter() - self.seconds_before
+        self.seconds_before += state["seconds"]
+        self._began = time.perf_counter() - state["seconds"]
         self.cur_step = state["cur_step"]
         self.model.load_state_dict(state["model"])
         self._best_state = state["best"]

@@ -38,7 +38,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def on_both(folder: Path, asked: Job) -> list[tuple[dict[str, Any], Any]]:
     """Record and ranks of the job on the CPU, and on the device that is none."""
-    described = replace(asked, settings={**asked.settings, "precision": "float32"})  # it has no autocast
+    same = {
+        "precision": "float32",
+        "hidden_dropout_prob": 0.0,
+    }  # it has no autocast, and draws masks otherwise
+    described = replace(asked, settings={**asked.settings, **same})
     choose = configurator.Config._init_device
 
     def elsewhere(config: Any) -> None:
@@ -63,7 +67,9 @@ def check_equal(found: list[tuple[dict[str, Any], Any]]) -> None:
     (here, ranks_here), (there, ranks_there) = found
     assert (here["machine"]["device"], there["machine"]["device"]) == ("cpu", str(DEVICE))
     assert here["accuracy"] == there["accuracy"]
-    assert here["calibration"] == there["calibration"]
+    for ours, theirs in zip(here["calibration"], there["calibration"], strict=True):
+        assert ours["error"] == pytest.approx(theirs["error"], rel=1e-5)
+        assert [one["count"] for one in ours["bins"]] == [one["count"] for one in theirs["bins"]]
     assert ranks_here.keys() == ranks_there.keys()
     for name, values in ranks_here.items():
         assert np.array_equal(values, ranks_there[name]), name

@@ -77,6 +77,40 @@ def test_nextitnet_predicts_from_the_last_item(shop: Path) -> None:
     assert not torch.allclose(found[:1], type(model).forward.__wrapped__(model, HISTORY[:1]))
 
 
+READ_PADDING = ["LightSANs", "FEARec", "SINE", "Caser", "HGN"]
+"""Models of which ``compat/padding`` says that they read what is behind a session."""
+OTHERS = """
+    GRU4Rec NARM STAMP SASRec BERT4Rec SRGNN GCSAN CORE NextItNet GRU4RecF SASRecF FDSA S3Rec
+"""
+
+
+def padded_scores(shop: Path, name: str, width: int, change: float = 0.0) -> torch.Tensor:
+    """Scores of all items after :data:`HISTORY` in rows of ``width``, after a change to the vector of the padding."""
+    columns = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "department", "class"]}
+    given = {"selected_features": ["department", "class"], "item_attribute": "class", "load_col": columns}
+    given |= {"train_stage": "pretrain"} if name == "S3Rec" else {}
+    model, _ = made(shop, name, MAX_ITEM_LIST_LENGTH=10, n_layers=2, **given)
+    with torch.no_grad():
+        model.item_embedding.weight[0] += change * torch.arange(8.0)
+        history = torch.nn.functional.pad(HISTORY, (0, width - HISTORY.shape[1]))
+        rows = {"user_id": LENGTH, "item_id": LENGTH, "item_length": LENGTH, "item_id_list": history}
+        scores: torch.Tensor = model.full_sort_predict(Interaction(rows))
+    return scores[:, 1:]
+
+
+@pytest.mark.parametrize("name", OTHERS.split())
+def test_padding_changes_nothing(shop: Path, name: str) -> None:
+    narrow, wide = (padded_scores(shop, name, width) for width in (6, 10))
+    assert narrow.std() > 0
+    torch.testing.assert_close(wide, narrow, rtol=0, atol=1e-5 * float(narrow.std()))
+
+
+@pytest.mark.parametrize("name", READ_PADDING)
+def test_models_that_are_said_to_read_padding_do(shop: Path, name: str) -> None:
+    scores, changed = (padded_scores(shop, name, 10, change) for change in (0.0, 0.1))
+    assert (scores - changed).abs().max() > 1e-3 * scores.std()
+
+
 # --- BERT4Rec ---------------------------------------------------------------------------------------------
 
 

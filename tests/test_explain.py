@@ -47,7 +47,7 @@ class Model:
     def encode(self, history: torch.Tensor, item_vectors: torch.Tensor | None = None) -> Queries:
         length = (history > 0).sum(1)
         last = torch.arange(len(history)), length - 1
-        states, heads = self.network.read(history, last)
+        states, heads = self.network.read(history, length - 1)
         apart = None
         if self.network.memory is not None:
             known = self.network.memory.recall(history, length, *last)
@@ -85,6 +85,8 @@ MADE_OF = [
     {"category_score": "none"},
     {"category_score": "detached"},
     {"category_task": False},
+    {"category_vectors": False},
+    {"category_vectors": False, "titles": False, "metadata": False, "category_score": "none"},
     {"category_encoder": "separate"},
     {"apart": True},
     {"apart": True, "n_levels": 0, "titles": False, "metadata": False},
@@ -144,7 +146,7 @@ def test_a_level_has_the_term_of_the_score_and_the_embedding() -> None:
     model = Model()
     net = model.network
     with torch.no_grad():
-        _, heads = net.read(HISTORY, (torch.arange(4), (HISTORY > 0).sum(1) - 1))
+        _, heads = net.read(HISTORY, (HISTORY > 0).sum(1) - 1)
         found = Explainer(model).contributions(model.encode(HISTORY), EVERY)
         for level, name in enumerate("abc"):
             c = net.items.item_category[1:, level]

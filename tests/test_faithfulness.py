@@ -81,7 +81,7 @@ def test_a_masked_category_against_the_model_run_by_hand() -> None:
             first = int(score(queries, cases.table)[0, 1:].argmax()) + 1
             own = int(net.items.item_category[first, 0])
             history = cases.history[row : row + 1]
-            state, heads = net.read(history, (torch.tensor([0]), torch.tensor([history.size(1) - 1])))
+            state, heads = net.read(history, torch.tensor([history.size(1) - 1]))
             chances = heads.category_logits[0].softmax(-1)
             chances[0, own] = 0
             chances /= chances.sum()
@@ -133,7 +133,7 @@ def test_without_feedback_masking_the_logit_costs_nothing() -> None:
     found = measure(Model(category_feedback="none"))
     assert found["feedback"].named.mean == 0
     assert found["category"].named.mean > 0
-    assert measure(Model())["feedback"].named.mean != 0
+    assert measure(Model(category_encoder="shared"))["feedback"].named.mean != 0
 
 
 def test_portions_change_nothing_but_the_random_categories() -> None:
@@ -145,6 +145,7 @@ def test_portions_change_nothing_but_the_random_categories() -> None:
 
 def test_without_levels_only_parts_are_dropped() -> None:
     assert list(measure(Model(n_levels=0))) == ["part"]
+    assert list(measure(Model(category_vectors=False, category_score="none"))) == ["part"]
 
 
 def test_borders() -> None:

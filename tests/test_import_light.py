@@ -26,6 +26,15 @@ def test_import_loads_neither_torch_nor_recbole(module: str) -> None:
     assert loaded == "[]"
 
 
+def test_commands_and_requests_load_no_optuna() -> None:
+    code = (
+        "import sys, recbole_hiersrec.cli; print('optuna' in sys.modules);"
+        "import recbole_hiersrec.tuning.requests, recbole_hiersrec.report.page;"
+        "print({'optuna', 'torch', 'recbole'} & set(sys.modules))"
+    )
+    assert run(code) == "False\nset()"
+
+
 def test_names_are_answered_without_torch_and_recbole() -> None:
     code = (
         "from recbole_hiersrec.names import *; from recbole_hiersrec import compat; import sys;"

@@ -99,7 +99,7 @@ def test_accuracy_follows_from_the_ranks(finished: tuple[Path, dict[str, Any]]) 
     for row in record["accuracy"]:
         label = f"{row['candidate_rule']}@{row['item_fraction']:g}" if row["candidate_rule"] else row["slice"]
         if row["metric"] in METRICS and label in ranks:  # slices: tests/test_breakdown.py
-            assert row["value"] == METRICS[row["metric"]](ranks[label], row["k"]).mean()
+            assert row["value"] == METRICS[row["metric"]](ranks[label].astype(np.float64), row["k"]).mean()
             assert row["n_cases"] == 12
     hits = {row["slice"]: row["value"] for row in record["accuracy"] if row["metric"] == "CategoryAccuracy"}
     assert hits == {

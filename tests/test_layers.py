@@ -62,6 +62,7 @@ ORDER = (
     "benchmark.store",
     "benchmark.checks",
     "benchmark.needs",
+    "benchmark.tuned",
     "benchmark.suite",
     "benchmark.recompute",
     "benchmark.environment",
@@ -73,12 +74,21 @@ ORDER = (
     "benchmark.probe",
     "benchmark.runner",
     "benchmark.plan",
+    "tuning.space",
+    "tuning.task",
+    "tuning.requests",
+    "tuning.study",
+    "tuning.worker",
+    "tuning.search",
+    "tuning.trial",
+    "tuning.summary",
     "report",
     "publish",
     "verify",
     "merge",
     "cli_errors",
     "cli_data",
+    "cli_tune",
     "cli",
     "__main__",
 )
@@ -94,6 +104,7 @@ RECBOLE = (
     "benchmark.prepare",
     "benchmark.candidates",
     "benchmark.job",
+    "tuning.trial",
 )
 HEAVY = (
     "clustering",
@@ -138,6 +149,7 @@ HEAVY = (
     "benchmark.categories",
     "benchmark.job",
     "benchmark.probe",
+    "tuning.trial",
 )
 """All others import neither torch nor RecBole nor FAISS."""
 MODULES = sorted(

@@ -17,6 +17,7 @@ from recbole_hiersrec.data.catalogue import Catalogue
 from recbole_hiersrec.data.taxonomy import Taxonomy
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.scorer import Cases, Scorer, score
+from recbole_hiersrec.model.loss import full_softmax
 from recbole_hiersrec.model.memory import Memory, build_memory
 from recbole_hiersrec.model.network import HierSRecNetwork, build_network
 from recbole_hiersrec.queries import Queries, distinct
@@ -99,7 +100,7 @@ class NetworkScorer:
     def queries(self, batch: Any) -> Queries:
         history, length = batch
         rows, positions = torch.arange(len(history)), length - 1
-        states, heads = self.network.read(history, (rows, positions))
+        states, heads = self.network.read(history, positions)
         apart = None
         if self.network.memory is not None:
             known = self.network.memory.recall(history, length, rows, positions)
@@ -177,6 +178,55 @@ def test_one_level_adds_the_log_probability_of_the_category() -> None:
 def states(net: HierSRecNetwork, history: torch.Tensor, table: torch.Tensor | None = None) -> torch.Tensor:
     """State of every position, [B, L, D]."""
     return net.read(history, torch.ones_like(history, dtype=torch.bool), table)[0].view(*history.shape, -1)
+
+
+@pytest.mark.parametrize("n_heads", [1, 2])
+@pytest.mark.parametrize("n_layers", [1, 2])
+@pytest.mark.parametrize("encoder", ["shared", "separate"])
+def test_one_position_of_each_session_says_what_it_says_among_all(
+    n_layers: int, n_heads: int, encoder: str
+) -> None:
+    """With the gradients of all parameters, and whatever comes after the position."""
+    torch.manual_seed(1)
+    net = network(2, n_layers=n_layers, n_heads=n_heads, category_encoder=encoder)
+    history = torch.randint(1, N_ITEMS + 1, (6, 5))
+    place = torch.tensor([0, 4, 2, 2, 3, 1])
+    found = []
+    for where in (place, torch.arange(5) == place.unsqueeze(1)):
+        net.zero_grad()
+        states, heads = net.read(history, where)
+        queries = net.queries(heads)
+        (queries * torch.arange(queries.numel()).view_as(queries)).sum().backward()
+        gradients = {
+            name: value.grad.to_dense() for name, value in net.named_parameters() if value.grad is not None
+        }
+        found.append(({"states": states, "queries": queries}, gradients))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+def test_bonuses_add_up_over_all_items_whether_put_together_or_not() -> None:
+    """Loss and gradients; items that the session holds and the memory knows have two bonuses."""
+    net = network(remember=True, **REMEMBERED)
+    assert net.memory is not None
+    history = torch.tensor([[1, 2, 3, 4, 5], [7, 8, 7, 9, 3], [4, 4, 0, 0, 0]])
+    length = torch.tensor([5, 5, 2])
+    targets = torch.tensor([6, 2, 5])
+    found = []
+    for once in (True, False):
+        net.zero_grad()
+        states, heads = net.read(history, length - 1)
+        known = net.memory.recall(history, length, torch.arange(3), length - 1)
+        apart = net.apart(states, distinct(history), *known, once=once)
+        assert apart is not None
+        n_twice = sum(len(row) - len(set(row)) for row in (ids[ids > 0].tolist() for ids in apart.ids))
+        assert (n_twice == 0) == once
+        loss = full_softmax(net.queries(heads), net.item_vectors(), targets, apart)
+        loss.backward()
+        gradients = {
+            name: value.grad.to_dense() for name, value in net.named_parameters() if value.grad is not None
+        }
+        found.append((loss.detach(), gradients))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)
 
 
 def test_chosen_item_vectors_equal_the_table() -> None:
@@ -315,6 +365,40 @@ def test_the_item_task_moves_the_category_task_unless_detached(kind: str, moves:
     assert {"level_weight", "heads.to_item.0.weight"} <= reached
 
 
+def test_without_category_vectors_categories_are_in_the_score_alone() -> None:
+    """The term q . u + b of each level stays; the item vectors are those of a model that knows no categories."""
+    net = start(category_vectors=False)
+    assert sorted(net.items.parts(torch.tensor([1]))) == ["id", "m", "title"]
+    assert len(net.heads.category) == net.n_scored == 3
+    width = net.heads.hidden_size
+    vectors = net.item_vectors()
+    assert torch.equal(vectors[1:, :width], net.items()[1:])
+    for level, table in enumerate(net.heads.category):
+        own = table(net.items.item_category[1:, level])
+        assert torch.equal(vectors[1:, (1 + level) * width : (2 + level) * width], own)
+    new = net.new_item_vectors(
+        net.items.item_category[3:4], net.items.title_tokens[3:4], net.items.metadata[3:4]
+    )
+    assert torch.equal(new[:, width:-1], vectors[3:4, width:-1])
+    with pytest.raises(InputError, match="categories, column 2: received 12, allowed: 0 to 11"):
+        net.new_item_vectors(torch.tensor([[0, 0, 12]]), net.items.title_tokens[3:4], net.items.metadata[3:4])
+
+
+def test_metadata_dropout_leaves_whole_items_their_id_alone() -> None:
+    net = start(metadata_dropout_prob=0.3)
+    whole, ids = net.items(), net.items.parts(torch.arange(N_ITEMS + 1))["id"]
+    net.train()
+    alone = []
+    for _ in range(200):
+        vectors = net.items()
+        bare = (vectors == ids)[1:].all(1)
+        torch.testing.assert_close(vectors[1:][~bare], whole[1:][~bare])
+        alone.append(bare.float().mean())
+    assert 0.27 < torch.stack(alone).mean() < 0.33
+    net.eval()
+    assert torch.equal(net.items(), whole)
+
+
 def test_what_the_item_query_is_told_is_dropped_out() -> None:
     net = start(hidden_dropout_prob=0.5).train()
     with torch.no_grad():
@@ -380,12 +464,14 @@ CHANGES = {
     "inner_size": 16,
     "hidden_dropout_prob": 0.6,
     "attn_dropout_prob": 0.6,
+    "metadata_dropout_prob": 0.4,
+    "category_vectors": False,
     "initializer_range": 0.5,
     "category_feedback": "none",
     "category_loss_weight": [0.1, 0.9],
     "category_task": False,
     "category_score": "none",
-    "category_encoder": "separate",
+    "category_encoder": "shared",
     "repeat_term": False,
     "followers": 0,
     "follower_window": 1,

@@ -23,9 +23,10 @@ from recbole_hiersrec.settings import SuiteSettings
 register()
 
 from recbole.config import Config  # noqa: E402
+from recbole.model.sequential_recommender import S3Rec  # noqa: E402
 from recbole.trainer import S3RecTrainer  # noqa: E402
 
-from recbole_hiersrec import pretraining  # noqa: E402
+from recbole_hiersrec import pretraining, resuming  # noqa: E402
 from recbole_hiersrec.benchmark.job import run  # noqa: E402
 from recbole_hiersrec.benchmark.prepare import prepare  # noqa: E402
 from recbole_hiersrec.evaluation.ranks import rank_cases  # noqa: E402
@@ -253,6 +254,34 @@ def test_limits_hold_for_both_stages_together(
     assert first["steps"] + record["training"]["steps"] == limits.get("steps", 0)
     assert record["training"]["seconds"] >= first["seconds"]
     assert record["status"] == ("time limit" if "seconds" in limits else "ok")
+
+
+@pytest.mark.parametrize("die_at", [5, 8, 12])  # in the first stage, in the second, in its third epoch
+def test_two_stages_go_on_where_they_were_killed(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, die_at: int
+) -> None:
+    """3 steps an epoch; 2 epochs of pretraining, 3 of training."""
+    monkeypatch.setattr(resuming.TrainingState, "every", 0.0)
+    monkeypatch.setattr(resuming, "SHARE", 0)
+    described = job(shop, "S3Rec", limits={"epochs": 3}, settings={"pretrain_epochs": 2})
+    calls, loss = [], S3Rec.calculate_loss
+
+    def counted(model: Any, interaction: Any) -> Any:
+        calls.append(1)
+        if len(calls) == die_at:
+            raise KeyboardInterrupt
+        return loss(model, interaction)
+
+    monkeypatch.setattr(S3Rec, "calculate_loss", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run(described, tmp_path / "killed")
+    resumed = run(described, tmp_path / "killed")["training"]
+    assert len(calls) == 15 + (die_at - 1) % 3 + 1  # only what the epoch under way had done is done again
+    whole = run(described, tmp_path / "whole")["training"]
+    assert [point["valid"] for point in resumed["curve"]] == [point["valid"] for point in whole["curve"]]
+    assert [point["loss"] for point in resumed["curve"]] == [point["loss"] for point in whole["curve"]]
+    assert resumed["pretraining"]["steps"] == whole["pretraining"]["steps"] == 6
+    assert resumed["steps"] == whole["steps"] == 9
 
 
 def test_pretraining_can_be_left_out(shop: Path, tmp_path: Path, moved: list[set[str]]) -> None:

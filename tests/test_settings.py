@@ -71,6 +71,12 @@ def test_hiersrec_settings_pick_their_own_keys() -> None:
     assert made.title_field is None
     with pytest.raises(InputError, match="n_heads must divide hidden_size; received 3 and 64"):
         hiersrec_settings({"n_heads": 3}, "x")
+    with pytest.raises(
+        InputError, match="received false twice, which leaves categories unused; allowed: one"
+    ):
+        hiersrec_settings({"category_vectors": False, "category_task": False}, "x")
+    with pytest.raises(InputError, match="metadata_dropout_prob must be 0 without item ids; received 0.2"):
+        hiersrec_settings({"metadata_dropout_prob": 0.2, "use_item_id": False}, "x")
 
 
 def test_loss_weights_a_level() -> None:

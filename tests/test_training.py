@@ -444,7 +444,8 @@ def test_weights_of_another_shape_are_refused(saved: tuple[Path, HierSRecTrainer
     path.write_text(json.dumps(head), encoding="utf-8")
     wanted = (
         r"made by another version or with other settings: the weights do not fit "
-        r"\(of another shape: network\.encoder\.\S+ 8x8 instead of 8x16, (network\.\S+ \S+ instead of \S+ ?){2}"
+        r"\(of another shape: network\.category_encoder\.\S+ 8x8 instead of 8x16, "
+        r"(network\.\S+ \S+ instead of \S+ ?){2}"
         r"and \d+ more\)$"
     )
     with pytest.raises(CheckpointError, match=wanted):

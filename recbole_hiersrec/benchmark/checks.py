@@ -132,12 +132,7 @@ def check_settings(
     Keys of an importable class are its own business.
     """
     where = f"settings of {model.name or model.model}"
-    if ":" not in model.model:
-        check_keys(settings, where)
-    training_settings(settings, where)
-    if model.model in NEIGHBOUR_SETTINGS:
-        neighbour_settings(settings, model.model, where)
-    own = hiersrec_settings(settings, where) if model.model in MODELS else HierSRecSettings()
+    own = check_values(model.model, settings, where)
     types: dict[str, str] = {}
     with _at(where):
         if wanted_fields(own):
@@ -148,6 +143,16 @@ def check_settings(
     candidates = suite.candidates_of(model)
     if candidates:
         _check_candidates(candidates, model, own)
+
+
+def check_values(model: str, settings: Mapping[str, Any], where: str) -> HierSRecSettings:
+    """Refuse unknown keys and values out of range, whatever the data; returns HierSRec's own settings."""
+    if ":" not in model:
+        check_keys(settings, where)
+    training_settings(settings, where)
+    if model in NEIGHBOUR_SETTINGS:
+        neighbour_settings(settings, model, where)
+    return hiersrec_settings(settings, where) if model in MODELS else HierSRecSettings()
 
 
 def _check_followers(own: HierSRecSettings, types: Mapping[str, str]) -> None:

@@ -78,10 +78,8 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         raise InputError(f"model '{job.model}' is no SequentialRecommender of RecBole")
     data = prepare(job, model_class, folder / "training")
     facts = case_facts(job, data)  # before the training: a fault in the files is told at once
-    trainer = new_trainer(model_class, data)
+    trainer = kept_trainer(job, model_class, data, folder)
     model = trainer.model
-    trainer.recboles = False
-    trainer.kept = TrainingState(folder / STATE, _identity(job, trainer))
     trainer.fit(data.train, data.valid, verbose=True, saved=False, show_progress=sys.stderr.isatty())
     report = trainer.report
     shutil.rmtree(folder / "training", ignore_errors=True)
@@ -169,6 +167,16 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     return record
 
 
+def kept_trainer(job: Job, model_class: type[Any], data: Prepared, folder: Path) -> HierSRecTrainer:
+    """The trainer of a job, which keeps in ``folder`` what it goes on from after a kill, and does so."""
+    trainer = new_trainer(
+        model_class, data, lambda first: TrainingState(folder / STATE / "pretraining", _identity(job, first))
+    )
+    trainer.recboles = False
+    trainer.kept = TrainingState(folder / STATE, _identity(job, trainer))
+    return trainer
+
+
 def _identity(job: Job, trainer: HierSRecTrainer) -> dict[str, Any]:
     """What must be the same for a training to go on to the bit."""
     return {
@@ -182,15 +190,22 @@ def _identity(job: Job, trainer: HierSRecTrainer) -> dict[str, Any]:
     }
 
 
-def new_trainer(model_class: type[Any], data: Prepared) -> HierSRecTrainer:
+def new_trainer(
+    model_class: type[Any], data: Prepared, kept: Callable[[HierSRecTrainer], TrainingState] | None = None
+) -> HierSRecTrainer:
     """Our trainer of a new model, whose optimiser step is RecBole's; one of two stages has its first behind it.
+
+    Args:
+        model_class: a sequential model of RecBole.
+        data: what it learns from.
+        kept: makes what the first of two stages goes on from; without it that stage begins anew.
 
     Raises:
         InputError: the model has another trainer of its own.
     """
     config = data.config
     if is_pretrained(model_class):
-        trainer = pretrained(model_class, config, data.train, show_progress=sys.stderr.isatty())
+        trainer = pretrained(model_class, config, data.train, sys.stderr.isatty(), kept)
         trainer.built = trainer.pretraining.seconds if trainer.pretraining else 0.0
         return trainer
     own = getattr(recbole.trainer, f"{config['model']}Trainer", HierSRecTrainer)

@@ -120,7 +120,7 @@ def load_jobs(folder: Path) -> list[Job]:
 def load_record(store: JobStore, job: Job) -> dict[str, Any]:
     """The job's record, under the names that the suite gives now: they are not part of the key."""
     record = store.load(job.key)
-    named = {"name": job.name, "reference": job.reference}
+    named = {"name": job.name, "reference": job.reference, "tuned": job.tuned}
     return record | {"suite": job.suite, "job": record["job"] | named}
 
 
@@ -211,7 +211,7 @@ class _Work:
         for running in self.running:
             _signal(running.process, signal.SIGTERM)
         for running in self.running:
-            _stop(running.process)
+            end_process(running.process)
             self.store.abandon(running.job.key, running.lock)
 
     def _needs_no_start(self, number: int, is_done: bool) -> bool:
@@ -328,7 +328,7 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def end_process(process: subprocess.Popen[bytes]) -> None:
     """End the process and its children: politely first, then not."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         _signal(process, number)

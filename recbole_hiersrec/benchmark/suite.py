@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,14 @@ from recbole_hiersrec.benchmark.checks import (
 )
 from recbole_hiersrec.benchmark.needs import check_features, feature_settings, lacking
 from recbole_hiersrec.benchmark.store import SCHEMA
+from recbole_hiersrec.benchmark.tuned import read_tuned, tuned_facts
 from recbole_hiersrec.data.files import dataset_folder, folder_settings
 from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.names import check_model, model_source
 from recbole_hiersrec.reading import parse, read_yaml
 from recbole_hiersrec.settings import DatasetEntry, ModelEntry, SuiteSettings
 
-NO_PART_OF_THE_KEY = ("key", "suite", "name", "data_path", "reference", "threads")
+NO_PART_OF_THE_KEY = ("key", "suite", "name", "data_path", "reference", "threads", "tuned")
 """They change no result: the data's hash stands for its path. (Threads move the last bits; they are recorded.)"""
 
 
@@ -56,6 +57,9 @@ class Job:
     threads: int
     data_hash: str
     reference: str = ""  # name of the model that comparisons are made with
+    tuned: dict[str, Any] = field(
+        default_factory=dict
+    )  # what `hiersrec tune` says of the settings, if it chose them
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, ready for JSON."""
@@ -123,7 +127,7 @@ def expand(suite: SuiteSettings) -> list[Job]:
 
 def resolve(suite: SuiteSettings, dataset: DatasetEntry, model: ModelEntry) -> dict[str, Any]:
     """Settings of one job; later ones win: this package's for the model and for the data set, those in the data
-    set's folder, the suite's, the data set entry's, the model entry's."""
+    set's folder, those that ``tuned`` names, the suite's, the data set entry's, the model entry's."""
     merged: dict[str, Any] = {}
     for path in (resources.model_defaults(model.model), resources.dataset_defaults(dataset.name)):
         merged |= read_yaml(path) if path.is_file() else {}
@@ -131,8 +135,10 @@ def resolve(suite: SuiteSettings, dataset: DatasetEntry, model: ModelEntry) -> d
         key: value for key, value in merged.items() if key not in OWNED
     }  # the suite has its own for those
     prepared = folder_settings(dataset.name, dataset.data_path)
+    chosen = model.tuned_on(dataset.name)
     for where, given in (
         (f"{dataset.name}.yaml of data set '{dataset.name}'", prepared),
+        (f"tuned: {chosen}", read_tuned(chosen, model.model) if chosen else {}),
         ("settings", suite.settings),
         (f"datasets: {dataset.name}: settings", dataset.settings),
         (f"models: {model.name or model.model}: settings", model.settings),
@@ -196,5 +202,6 @@ def _job(
         "threads": suite.threads,
         "data_hash": data.hash,
         "reference": suite.reference or suite.models[0].name or suite.models[0].model,
+        "tuned": tuned_facts(model.tuned_on(data.entry.name)),
     }
     return Job(key=job_key(values), **values)

@@ -55,6 +55,7 @@ def apply_fixes() -> None:
         checkpoints,
         config,
         costs,
+        hyper_tuning,
         item_universe,
         loading,
         logs,
@@ -92,6 +93,7 @@ def apply_fixes() -> None:
     s3rec.items_without_an_attribute()
     costs.distances_without_copies()
     costs.targets_grouped_at_once()
+    hyper_tuning.exhaustive_search_draws()
 
 
 def register() -> None:

@@ -1,8 +1,8 @@
 """Defects of RecBole's models that read the padding behind a session as if it were clicks.
 
-RecBole pads sessions on the right; most of a row of 50 is padding where sessions are short. LightSANs, SINE and Caser
-read it too, and HGN averages over it, which is not mended here: what their authors meant is not certain. No suite that
-ships ranks them.
+RecBole pads sessions on the right; most of a row of 50 is padding where sessions are short. LightSANs, FEARec, SINE
+and Caser read it too, and HGN averages over it, which is not mended here: what their authors meant is not certain. No
+suite that ships ranks them.
 """
 
 from __future__ import annotations

@@ -120,8 +120,9 @@ class _Probe:
         self.table = scorer.item_vectors()
         self.explainer = Explainer(model)
         self.rng = np.random.default_rng(seed)
-        heads = model.network.heads
-        self.levels = [level for level, bias in enumerate(heads.bias) if len(bias) > 1]
+        heads, items = model.network.heads, model.network.items
+        named = len(items.category) > 0 or model.network.n_scored > 0  # explanations have a part a level
+        self.levels = [level for level, bias in enumerate(heads.bias) if named and len(bias) > 1]
 
     def lost(self, index: Tensor) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Measure -> places lost by the first item of the cases ``index``: named [B], others [B, P]."""

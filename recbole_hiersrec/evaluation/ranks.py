@@ -114,8 +114,10 @@ def rank_cases(
         {label: torch.empty(len(cases), dtype=torch.long) for label in budgets} for _ in range(2)
     )
     recommended = torch.zeros(len(list_ks), scorer.n_items + 1, dtype=torch.long)
+    # Together with others of like length, short sessions need little padding.
+    of_like_length = cases.length.argsort(stable=True)
     with torch.no_grad():
-        for index in torch.arange(len(cases)).split(batch_size):
+        for index in of_like_length.split(batch_size):
             scores, queries = _score(scorer, scorer.batch(index), cases.history[index])
             _require_shape(scores, len(index), scorer.n_items)
             target = cases.target[index].to(scores.device)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from recbole_hiersrec.model.dropout import Dropout
+
 
 class HeadsOutput(NamedTuple):
     """What the heads make of a state.
@@ -49,13 +51,13 @@ class HierarchicalHeads(nn.Module):
         super().__init__()
         self.feedback = feedback
         self.detached = detached
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.hidden_size = hidden_size
         levels = range(len(category_sizes))
         fed = [feedback != "none" and level > 0 for level in levels]
         self.query = nn.ModuleList(
             nn.Sequential(
-                nn.Dropout(dropout),
+                Dropout(dropout),
                 nn.Linear(hidden_size * (2 if fed[level] else 1), hidden_size),
                 nn.GELU(),
                 nn.Linear(hidden_size, hidden_size),

@@ -86,7 +86,7 @@ class HierSRec(SequentialRecommender):
             items,
             self.network.item_vectors(items.ids, vectors),
             real,
-            self.network.apart(states, seen, items.known, odds),
+            self.network.apart(states, seen, items.known, odds, once=items.negatives is not None),
         )
         categories = self.network.items.item_category[targets]
         return multi_task(of_items, heads.category_logits, categories, self.loss_weights)
@@ -109,7 +109,7 @@ class HierSRec(SequentialRecommender):
         table = None if item_vectors is None else item_vectors[:, : self.settings.hidden_size]
         last = torch.arange(len(history), device=history.device), length - 1
         # What is padding in all rows changes nothing, and costs as much as items do.
-        states, heads = self.network.read(history[:, :longest], last, table)
+        states, heads = self.network.read(history[:, :longest], length - 1, table)
         seen = None if self.network.repeat is None else distinct(history)
         apart = self.network.apart(states, seen, *self._recall(history, length, *last))
         return Queries(self.network.queries(heads), history, apart, tuple(heads.category_logits))

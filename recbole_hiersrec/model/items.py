@@ -23,6 +23,8 @@ class ItemVectors(nn.Module):
         sparse: gradients of the id table hold the rows that were looked up, so a step costs the same in a
             catalogue of any size; needs an optimiser that takes such gradients.
         names: of the levels, and of the metadata, as :meth:`parts` calls them.
+        category_vectors: False leaves the categories out.
+        metadata_dropout: probability with which an item is its id alone in a training step, wherever it occurs there.
     """
 
     item_category: Tensor
@@ -41,6 +43,8 @@ class ItemVectors(nn.Module):
         use_item_id: bool,
         sparse: bool = False,
         names: Sequence[str] = (),
+        category_vectors: bool = True,
+        metadata_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.n_items = n_items
@@ -52,8 +56,11 @@ class ItemVectors(nn.Module):
             nn.Embedding(n_items + 1, hidden_size, padding_idx=0, sparse=sparse) if use_item_id else None
         )
         self.names = tuple(names)
+        self.metadata_dropout = metadata_dropout
         self.sparse = sparse
-        self.category = nn.ModuleList(nn.Embedding(size, hidden_size) for size in category_sizes)
+        self.category_sizes = tuple(category_sizes)
+        embedded = category_sizes if category_vectors else ()
+        self.category = nn.ModuleList(nn.Embedding(size, hidden_size) for size in embedded)
         n_tokens = int(title_tokens.max()) + 1 if title_tokens.numel() else 0
         self.title = nn.Embedding(n_tokens, hidden_size, padding_idx=0) if n_tokens else None
         self.fields = nn.ModuleList(
@@ -66,7 +73,11 @@ class ItemVectors(nn.Module):
         if items is None:
             items = torch.arange(self.n_items + 1, device=self.item_category.device)
         flat = items.reshape(-1)
-        vectors = torch.stack(list(self.parts(flat).values())).sum(0) * (flat > 0).unsqueeze(-1)
+        parts = self.parts(flat)
+        if self.training and self.metadata_dropout:
+            kept = torch.rand(len(flat), 1, device=flat.device) >= self.metadata_dropout
+            parts = {name: part if name == "id" else part * kept for name, part in parts.items()}
+        vectors = torch.stack(list(parts.values())).sum(0) * (flat > 0).unsqueeze(-1)
         return vectors.view(*items.shape, -1)
 
     def parts(self, items: Tensor) -> dict[str, Tensor]:
@@ -85,6 +96,9 @@ class ItemVectors(nn.Module):
         parts = {}
         if self.title is not None:
             parts["title"] = F.embedding_bag(tokens, self.title.weight, mode="mean", padding_idx=0)
-        tables = [table(categories[:, level]) for level, table in enumerate(self.category)]
-        tables += [table(metadata[:, field]) for field, table in enumerate(self.fields)]
-        return parts | dict(zip(self.names, tables, strict=True))
+        of_levels, of_fields = self.names[: len(self.category_sizes)], self.names[len(self.category_sizes) :]
+        for level, table in enumerate(self.category):
+            parts[of_levels[level]] = table(categories[:, level])
+        for field, table in enumerate(self.fields):
+            parts[of_fields[field]] = table(metadata[:, field])
+        return parts

@@ -59,13 +59,13 @@ def full_softmax(
         queries: [T, A].
         item_vectors: [N + 1, A]; row 0 (PAD) takes no part.
         targets: item ids 1..N, [T].
-        apart: items that get a bonus, ids [T, E].
+        apart: items that get a bonus, ids [T, E]; one that stands there twice gets both.
     """
-    logits = (queries @ item_vectors.T).float()
+    logits = (queries @ item_vectors.T).float()  # what needs most memory; what follows is done in it
     if apart is not None:
-        logits = logits.scatter_add(1, apart.ids, apart.bonus)
+        logits.scatter_add_(1, apart.ids, apart.bonus)
     pad = torch.arange(logits.size(1), device=logits.device) == 0
-    return F.cross_entropy(logits.masked_fill(pad, -torch.inf), targets)
+    return F.cross_entropy(logits.masked_fill_(pad, -torch.inf), targets)
 
 
 def sampled_softmax(
@@ -178,7 +178,7 @@ def item_loss(
         vectors: of ``items.ids``, [U, A].
         real: positions that have a target, [B, L].
         apart: items that get a bonus, as positions in ``items.ids``: the session's own items [T, L] or none, then
-            those that the memory knows.
+            those that the memory knows; with negatives no item twice.
     """
     if items.negatives is None or items.expected is None:
         return full_softmax(queries, vectors, items.targets, apart)

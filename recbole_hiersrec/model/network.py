@@ -78,25 +78,30 @@ class HierSRecNetwork(nn.Module):
                 if module.padding_idx is not None:
                     nn.init.zeros_(module.weight[module.padding_idx])
 
-    def read(
-        self, history: Tensor, where: Tensor | tuple[Tensor, Tensor], table: Tensor | None = None
-    ) -> tuple[Tensor, HeadsOutput]:
+    def read(self, history: Tensor, where: Tensor, table: Tensor | None = None) -> tuple[Tensor, HeadsOutput]:
         """Encode sessions and run the heads where it is asked for.
 
         Args:
             history: [B, L] item ids, or positions in ``table``.
-            where: positions that are wanted, T of them: a mask [B, L] or indices.
+            where: positions that are wanted, T of them: a mask [B, L], or one position of each session, long [B].
             table: [U, D], vectors at hand; None: those of the items.
 
         Returns:
             States [T, D], and what the heads make of them.
         """
         inputs = self.items(history) if table is None else F.embedding(history, table)  # [B, L, D]
-        states = self.encoder(inputs)[where]
-        of_category = None if self.category_encoder is None else self.category_encoder(inputs.detach())[where]
-        return states, self.heads(states, of_category)
+        encoders = [(self.encoder, inputs)]
+        if self.category_encoder is not None:
+            encoders.append((self.category_encoder, inputs.detach()))
+        if where.dtype == torch.bool:
+            states = [encoder(vectors)[where] for encoder, vectors in encoders]
+        else:
+            states = [encoder(vectors, where) for encoder, vectors in encoders]
+        return states[0], self.heads(*states)
 
-    def apart(self, states: Tensor, seen: Tensor | None, known: Tensor, odds: Tensor) -> Apart | None:
+    def apart(
+        self, states: Tensor, seen: Tensor | None, known: Tensor, odds: Tensor, once: bool = True
+    ) -> Apart | None:
         """Items that get a bonus: the session's own r(h), and those that the memory knows.
 
         Args:
@@ -104,6 +109,7 @@ class HierSRecNetwork(nn.Module):
             seen: distinct items of each session, 0-padded, [T, L]; None: they get no bonus.
             known: items that the memory knows, 0-padded, [T, E].
             odds: that it gives them, [T, E].
+            once: put the two bonuses of an item together, so that it stands there once; that takes T x E x L steps.
 
         Returns:
             The session's own items (if there is a repeat term), then the known ones; None if there is neither.
@@ -112,7 +118,11 @@ class HierSRecNetwork(nn.Module):
         if self.repeat is None or seen is None:
             return remembered
         own = Apart(seen, self.repeat(states).float() * (seen > 0))
-        return own if remembered is None else join_apart(own, remembered)
+        if remembered is None:
+            return own
+        if once:
+            return join_apart(own, remembered)
+        return Apart(torch.cat([own.ids, remembered.ids], 1), torch.cat([own.bonus, remembered.bonus], 1))
 
     def queries(self, heads: HeadsOutput) -> Tensor:
         """Augmented queries [..., A] = [z; w_1 q_1; ...; w_M q_M; 1]."""
@@ -155,7 +165,7 @@ class HierSRecNetwork(nn.Module):
             InputError: a shape or a number that the network does not know.
         """
         tables: list[tuple[str, Tensor, Any]] = [
-            ("categories", categories, [table.num_embeddings for table in self.items.category]),
+            ("categories", categories, self.items.category_sizes),
             ("metadata", metadata, [table.num_embeddings for table in self.items.fields]),
         ]
         for what, given, sizes in tables:
@@ -213,7 +223,8 @@ def build_network(
         InputError: the settings leave items without a vector.
     """
     taxonomy = catalogue.taxonomy
-    if not (settings.use_item_id or taxonomy or catalogue.title_tokens.size or catalogue.metadata.size):
+    in_vectors = taxonomy if settings.category_vectors else None
+    if not (settings.use_item_id or in_vectors or catalogue.title_tokens.size or catalogue.metadata.size):
         raise InputError(
             "use_item_id: false leaves items without a vector; name category, title or metadata fields"
         )
@@ -230,6 +241,8 @@ def build_network(
         use_item_id=settings.use_item_id,
         sparse=sparse,
         names=_distinct(names),
+        category_vectors=settings.category_vectors,
+        metadata_dropout=settings.metadata_dropout_prob,
     )
     heads = HierarchicalHeads(
         hidden_size=settings.hidden_size,

@@ -16,6 +16,8 @@ from recbole_hiersrec.report.comparison import Comparison, Group, compare, compa
 from recbole_hiersrec.report.facts import code_note, data_facts, learned_note, machine_note, provenance
 from recbole_hiersrec.report.figures import draw_all, model_colours
 from recbole_hiersrec.report.frame import Record, accuracy_frame, table_groups, timing_frame, to_csv
+from recbole_hiersrec.report.study_figures import STUDY_CAPTIONS
+from recbole_hiersrec.report.tuning import tuning_figures, tuning_table
 
 CAPTIONS = {
     "accuracy": "Accuracy, all items ranked.",
@@ -57,6 +59,11 @@ def write_report(
         f"{stem}-{_slug(titles[group])}.png": png
         for group, lines in groups
         for stem, png in draw_all(lines, colours, ": ".join(group)).items()
+    }
+    figures |= {
+        f"tuning-{stem}-{_slug(name)}.png": png
+        for name, drawn in tuning_figures(records).items()
+        for stem, png in drawn.items()
     }
     comparisons = compare(folder, records)
     page = render_page(records, missing, tuple(figures), comparisons, skipped)
@@ -157,7 +164,21 @@ def _sections(
             parts += _shown(comparison.difference_table())
         if comparison and make is tables.candidates:
             parts += _shown(comparison.kept_table())
+    parts += _tuning(records, figures)
     return [*parts, "### Data", data_facts(records)]
+
+
+def _tuning(records: Sequence[Record], figures: Sequence[str]) -> list[str]:
+    """How the settings were chosen; nothing where none of the models was tuned."""
+    table = tuning_table(records)
+    names = {record["job"]["tuned"]["name"] for record in records if record["job"].get("tuned")}
+    shown = [
+        f"![{caption}](figures/{figure})\n\n*{name}: {caption}*"
+        for name in sorted(names)
+        for stem, caption in STUDY_CAPTIONS.items()
+        if (figure := f"tuning-{stem}-{_slug(name)}.png") in figures
+    ]
+    return [*_shown(table), *shown] if table.rows else []
 
 
 def _skipped(skipped: Sequence[tuple[Job, str]]) -> str:

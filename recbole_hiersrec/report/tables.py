@@ -73,7 +73,9 @@ class Table:
         return "\n\n".join([body, *self.notes])
 
 
-TEXT_COLUMNS = ("model", "items", "level", "slice", "stopped by", "training data", "rule")
+TEXT_COLUMNS = (
+    "model", "items", "level", "slice", "stopped by", "training data", "rule", "settings", "chosen on", "sampler",
+)  # fmt: skip
 
 
 def label(record: Record) -> str:

@@ -1,0 +1,55 @@
+"""The report's section on how the settings were chosen: a line a model, and the figures of its study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from recbole_hiersrec.benchmark.tuned import read_study
+from recbole_hiersrec.report.frame import Record
+from recbole_hiersrec.report.study_figures import draw_study
+from recbole_hiersrec.report.tables import Table
+
+
+def tuning_table(records: Sequence[Record]) -> Table:
+    """One line a model; no lines where none of them was tuned."""
+    headers = (
+        "model",
+        "settings",
+        "chosen on",
+        "trials",
+        "complete",
+        "pruned",
+        "failed",
+        "validation",
+        "sampler",
+    )
+    facts = {record["job"]["name"]: record["job"].get("tuned") or {} for record in records}
+    if not any(facts.values()):
+        return Table("Tuning", headers, [])
+    return Table("Tuning", headers, [_line(name, tuned) for name, tuned in facts.items()])
+
+
+def _line(name: str, tuned: Mapping[str, Any]) -> list[str]:
+    if not tuned:
+        return [name, "not tuned", *[""] * 7]
+    counts = tuned.get("counts", {})
+    trials = str(counts["complete"] + counts["pruned"]) if counts else "unknown"
+    value = f"{tuned['objectives'][0]} {tuned['value']:.4f}" if "value" in tuned else ""
+    shown = [str(counts.get(state, "")) for state in ("complete", "pruned", "failed")]
+    return [
+        name,
+        tuned["name"],
+        tuned.get("dataset", ""),
+        trials,
+        *shown,
+        value,
+        ", ".join(tuned.get("samplers", ())),
+    ]
+
+
+def tuning_figures(records: Sequence[Record]) -> dict[str, dict[str, bytes]]:
+    """Name of the settings -> figures of their study; none of studies that do not lie here any more."""
+    names = {record["job"]["tuned"]["name"] for record in records if record["job"].get("tuned")}
+    studies = {name: read_study(name) for name in sorted(names)}
+    return {name: draw_study(study) for name, study in studies.items() if study}

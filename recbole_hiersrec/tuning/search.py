@@ -1,0 +1,175 @@
+"""Work on a study with several workers, until it has its trials, the seconds are over, or somebody stops it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from optuna.study import Study
+from optuna.trial import TrialState
+from tqdm import tqdm
+
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.tuning.study import (
+    KEY,
+    PRUNERS,
+    SAMPLERS,
+    Place,
+    load_study,
+    open_storage,
+    open_study,
+    pruner_of,
+    quiet,
+    sampler_of,
+    seen,
+    warm_start,
+)
+from recbole_hiersrec.tuning.task import Task, one_of
+from recbole_hiersrec.tuning.worker import POLL_SECONDS, Crew, Options, best_text, work
+
+BAR = "{desc} |{bar:12}| {n_fmt}/{total_fmt} {elapsed}{postfix}"
+
+
+@dataclass
+class Outcome:
+    """How far a study came.
+
+    Attributes:
+        finished: trials with a value, or pruned ones.
+        complete: those with a value.
+        ceiling: whether the seconds were over before.
+        failure: why workers gave up; empty where none did.
+        best: the best value of the first objective, in words.
+    """
+
+    finished: int = 0
+    complete: int = 0
+    ceiling: bool = False
+    failure: str = ""
+    best: str = ""
+
+    def text(self, task: Task, trials: int) -> str:
+        """One line for the terminal."""
+        parts = [f"{task.study}: {self.finished} of {trials} trials", *([self.best] if self.best else [])]
+        if self.ceiling:
+            parts.append("the seconds are over, the same command goes on from here")
+        elif self.finished < trials and not self.failure:
+            parts.append("the others are under way elsewhere, or every point of the grid was tried")
+        return "; ".join(parts)
+
+
+def search(
+    task: Task,
+    place: Place,
+    options: Options,
+    *,
+    warm: tuple[str, Place] | None = None,
+    echo: Callable[[str], None] = print,
+) -> Outcome:
+    """Work on a study until it has enough trials; several calls, on any machines, may do so at once.
+
+    Args:
+        task: what is searched.
+        place: where the study lies.
+        options: how.
+        warm: another study of the model, and where it lies, whose best configurations are tried early.
+        echo: takes the lines for the terminal.
+
+    Raises:
+        InputError: a name or number is wrong, the storage cannot be reached, or the study is of something else.
+        KeyboardInterrupt: Ctrl-C; the trials under way go on with the next call.
+    """
+    quiet()
+    check_options(options)
+    pruner_of(options.pruner, task)
+    sampler_of(options.sampler, task, 0)
+    if warm and options.sampler == "grid":
+        raise InputError(
+            "--warm-start: received with sampler grid, which has no other points; allowed: tpe, random"
+        )
+    crew = Crew(task, place, options)
+    with place.alone():
+        study = open_study(task, place, open_storage(place))
+        if warm:
+            queued = warm_start(study, load_study(*warm), task)
+            echo(f"{task.study}: {queued} configurations of study {warm[0]} are tried early")
+        _tidy(study, place)
+    threads = [
+        threading.Thread(target=work, args=(crew,), name=f"worker {number}")
+        for number in range(options.workers)
+    ]
+    for thread in threads:
+        thread.start()
+    outcome = Outcome()
+    try:
+        outcome.ceiling = _watch(crew, threads, study, echo)
+    finally:
+        crew.stop.set()
+        for thread in threads:
+            thread.join()
+    if crew.faults:
+        raise crew.faults[0]
+    trials = study.get_trials(deepcopy=False)
+    outcome.complete = len(seen(trials, TrialState.COMPLETE))
+    outcome.finished = outcome.complete + len(seen(trials, TrialState.PRUNED))
+    outcome.failure = crew.failures[0] if crew.failures and outcome.finished < options.trials else ""
+    outcome.best = best_text(trials, task.objectives[0])
+    return outcome
+
+
+def check_options(options: Options) -> None:
+    """Raise :class:`InputError` for a name or number that is wrong."""
+    one_of(options.sampler, SAMPLERS, "--sampler")
+    if options.pruner is not None:
+        one_of(options.pruner, PRUNERS, "--pruner")
+    for name, number in (("--trials", options.trials), ("--workers", options.workers)):
+        if number < 1:
+            raise InputError(f"{name}: received {number}, allowed: whole numbers from 1")
+    if options.seconds is not None and not options.seconds > 0:
+        raise InputError(f"--seconds: received {options.seconds:g}, allowed: numbers above 0")
+
+
+def _tidy(study: Study, place: Place) -> None:
+    """Remove what trials left that nobody goes on with. Needs the lock."""
+    alive = seen(study.get_trials(deepcopy=False), TrialState.RUNNING, TrialState.WAITING)
+    keys = {trial.user_attrs.get(KEY) for trial in alive}
+    for path in place.work.glob("*"):
+        if path.is_dir() and path.name not in keys:
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.suffix == ".lock" and path.stem not in keys:
+            path.unlink(missing_ok=True)
+
+
+def _watch(
+    crew: Crew, threads: Sequence[threading.Thread], study: Study, echo: Callable[[str], None]
+) -> bool:
+    """Show how the workers come along until they have ended; True where the seconds were over before."""
+    end = None if crew.options.seconds is None else time.monotonic() + crew.options.seconds
+    terminal = sys.stderr.isatty()
+    with tqdm(
+        total=crew.options.trials,
+        desc=crew.task.study,
+        disable=not terminal,
+        dynamic_ncols=True,
+        bar_format=BAR,
+    ) as bar:
+        while True:
+            working = any(thread.is_alive() for thread in threads)
+            while not crew.events.empty():
+                kind, what = crew.events.get()
+                if kind == "progress":
+                    bar.n = min(what[0], crew.options.trials)
+                    bar.set_postfix_str(what[1])
+                elif not terminal or kind == "failed":
+                    bar.clear()
+                    echo(what)
+            bar.refresh()
+            if not working:
+                return False
+            if end is not None and time.monotonic() > end:
+                return True
+            time.sleep(POLL_SECONDS)

@@ -1,0 +1,172 @@
+"""What a study found, as plain values: best trial, Pareto front, importance; and its export for suites.
+
+The importance of a setting is that of PED-ANOVA (Watanabe et al., IJCAI 2023, https://arxiv.org/abs/2304.10255): how
+far its values in the best tenth of the trials differ from those in all of them; shares that sum to 1.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import yaml
+from optuna.importance import get_param_importances
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from recbole_hiersrec.atomic import writable_folder, write_text
+from recbole_hiersrec.benchmark.tuned import STUDY_SCHEMA
+from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.reading import parse
+from recbole_hiersrec.tuning.space import KINDS, Parameter
+from recbole_hiersrec.tuning.study import ERROR, FACTS, IDENTITY, REFUSED, SAME_AS, WORKER, decoded, seen
+
+STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+
+def summary(study: Study) -> dict[str, Any]:
+    """A study as plain JSON values.
+
+    Trials that were not run (another one had their settings, or they were stopped and went on as another one) are left
+    out; so ``counts`` are of configurations that were trained, and those whose value was taken over (``same_as``).
+    """
+    identity = study.user_attrs[IDENTITY]
+    parameters = {name: _parameter(given) for name, given in identity["space"].items()}
+    every = study.get_trials(deepcopy=False)
+    trials = [trial for trial in every if REFUSED not in trial.user_attrs]
+    complete = seen(trials, TrialState.COMPLETE)
+    front = sorted(study.best_trials, key=lambda trial: -trial.values[0]) if complete else []
+    found = {
+        "schema": STUDY_SCHEMA,
+        "study": study.study_name,
+        **identity,
+        "counts": {name: len(seen(trials, state)) for state, name in STATES.items()},
+        "samplers": sorted(
+            {trial.user_attrs[WORKER]["sampler"] for trial in trials if WORKER in trial.user_attrs}
+        ),
+        "best": front[0].number if front else None,
+        "front": [trial.number for trial in front] if len(study.directions) > 1 else [],
+        "importance": _importance(study, complete),
+        "trials": [_trial(trial, parameters) for trial in trials],
+    }
+    return json.loads(json.dumps(found))
+
+
+def _parameter(given: dict[str, Any]) -> Parameter:
+    kind = next(kind for kind in KINDS if kind in given)
+    found: Any = parse(KINDS[kind], given, "space of the study")
+    return found
+
+
+def _trial(trial: FrozenTrial, parameters: dict[str, Parameter]) -> dict[str, Any]:
+    facts = trial.user_attrs.get(FACTS, {})
+    return {
+        "number": trial.number,
+        "state": STATES[trial.state],
+        "values": trial.values if trial.state == TrialState.COMPLETE else None,
+        "params": {name: decoded(parameters[name], value) for name, value in trial.params.items()},
+        "curve": {str(epoch): value for epoch, value in sorted(trial.intermediate_values.items())},
+        **{name: facts[name] for name in ("epochs", "best_epoch", "seconds", "stopped_by") if name in facts},
+        **{name: trial.user_attrs[name] for name in (SAME_AS, ERROR) if name in trial.user_attrs},
+    }
+
+
+def _importance(study: Study, complete: list[FrozenTrial]) -> dict[str, float]:
+    """Of each setting for the first objective; empty where the trials do not differ."""
+    if len({trial.values[0] for trial in complete}) < 2:
+        return {}
+    if len(study.directions) == 1:
+        found = get_param_importances(study)
+    else:
+        with warnings.catch_warnings():  # that it explains low values of the target, which these are
+            warnings.simplefilter("ignore", UserWarning)
+            found = get_param_importances(study, target=lambda trial: -trial.values[0])
+    return {name: float(share) for name, share in found.items()}
+
+
+def text(found: dict[str, Any]) -> str:
+    """A study's summary for a terminal."""
+    counts = ", ".join(f"{number} {name}" for name, number in found["counts"].items() if number)
+    lines = [
+        f"{found['study']}: {found['line']} on {found['dataset']}, validation {' and '.join(found['objectives'])}",
+        f"trials: {counts or 'none'}; sampler: {', '.join(found['samplers']) or 'none yet'}",
+    ]
+    if found["best"] is None:
+        return "\n".join([*lines, "no trial has finished"])
+    trials = {trial["number"]: trial for trial in found["trials"]}
+    best = trials[found["best"]]
+    lines += ["", f"best: trial {best['number']}, {_values(found, best)}"]
+    lines += _columns(best["params"])
+    first = trials.get(0)
+    if first and first["values"]:
+        lines += [f"first trial (the defaults): {_values(found, first)}"]
+    if found["importance"]:
+        lines += [
+            "",
+            "importance",
+            *_columns({n: f"{share:.3f}" for n, share in found["importance"].items()}),
+        ]
+    if found["front"]:
+        front = {f"trial {number}": _values(found, trials[number]) for number in found["front"]}
+        lines += ["", "Pareto front", *_columns(front)]
+    failed = [trial for trial in found["trials"] if trial["state"] == "failed" and ERROR in trial]
+    lines += [f"failed: trial {trial['number']}: {trial[ERROR]}" for trial in failed]
+    return "\n".join(lines)
+
+
+def _columns(rows: dict[str, Any]) -> list[str]:
+    width = max(map(len, rows), default=0)
+    return [f"  {name:<{width}}  {value}" for name, value in rows.items()]
+
+
+def _values(found: dict[str, Any], trial: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.4f}" for name, value in zip(found["objectives"], trial["values"], strict=True)
+    )
+
+
+def export(found: dict[str, Any], out: Path, number: int | None = None) -> list[Path]:
+    """Write a trial's settings as YAML, which suites name as ``tuned``, and the study beside it as JSON.
+
+    Args:
+        found: of :func:`summary`.
+        out: the YAML file.
+        number: of the trial; the best one when absent, of two objectives that with the best first one.
+
+    Returns:
+        the two files.
+
+    Raises:
+        InputError: no trial has finished, there is no such trial, or the files cannot be written.
+    """
+    values = {trial["number"]: trial for trial in found["trials"] if trial["values"]}
+    if not values:
+        raise InputError(f"study '{found['study']}' has no finished trial; nothing to export")
+    chosen = found["best"] if number is None else number
+    if chosen not in values:
+        told = ", ".join(map(str, values))
+        raise InputError(f"--trial: received {chosen}; allowed, as finished: {told}")
+    if out.suffix != ".yaml":
+        raise InputError(f"--out: received {out}; allowed: a name that ends in .yaml")
+    trial = values[chosen]
+    counts = found["counts"]
+    header = [
+        f"Settings of {found['model']} that hiersrec tune chose on the validation part of {found['dataset']}.",
+        f"Study {found['study']}: {_values(found, trial)} in trial {chosen} of {counts['complete']} complete, "
+        f"{counts['pruned']} pruned and {counts['failed']} failed; sampler {', '.join(found['samplers'])}.",
+        f"Data: SHA-256 {found['data']}. What was not searched stands in {out.with_suffix('.json').name}.",
+    ]
+    writable_folder(out.parent)
+    lines = "".join(f"# {line}\n" for line in header)
+    write_text(out, lines + yaml.safe_dump(trial["params"], sort_keys=False))
+    study = found | {"exported": chosen, "value": trial["values"][0]}
+    write_text(out.with_suffix(".json"), json.dumps(study, indent=None, separators=(",", ":")) + "\n")
+    return [out, out.with_suffix(".json")]
