@@ -40,12 +40,12 @@ def _main(description: Path, folder: Path, second: str) -> int:
     value = worth(job["settings"])
     for epoch in range(done + 1, int(os.environ.get("FAKE_EPOCHS", "3")) + 1):
         time.sleep(float(os.environ.get("FAKE_SECONDS", "0")))
-        log(f"epoch {epoch}")
         curve = [{"epoch": number, "valid": value * number / (number + 1)} for number in range(1, epoch + 1)]
         for path, text in ((folder / "curve.json", json.dumps(curve)), (state, str(epoch))):
             path.parent.mkdir(exist_ok=True)
             path.with_suffix(".new").write_text(text)
             path.with_suffix(".new").rename(path)
+        log(f"epoch {epoch}")  # once it is kept: killed here, it is not trained again
     facts = {"epochs": 3, "best_epoch": 3, "seconds": 0.1, "stopped_by": "epochs"}
     values = [value, *([value * 2] if second else [])]
     (folder / "result.new").write_text(json.dumps({"values": values, "facts": facts}))

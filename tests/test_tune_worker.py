@@ -302,6 +302,33 @@ def test_a_worker_that_dies_twice_over_a_configuration_leaves_it(folder: Path) -
     assert states == [TrialState.FAIL, TrialState.FAIL]
 
 
+@pytest.mark.parametrize("kind", ["sqlite:///", "journal:"])
+@pytest.mark.parametrize("values", [[0.5], None])
+def test_a_trial_that_ends_while_the_others_are_looked_at_is_left_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str, values: list[float] | None
+) -> None:
+    place = place_of("s", f"{kind}{folder / 'study'}", folder / "runs")
+    with place.alone():
+        study = open_study(task(folder), place, open_storage(place))
+    worker = worker_module.Worker(worker_module.Crew(task(folder), place, worker_module.Options(1)))
+    trial = study.ask()
+    trial.set_user_attr("key", "k")
+    trial.set_user_attr("worker", {"host": os.uname().nodename, "sampler": "tpe"})
+    is_dead, asked = worker._is_dead, []
+
+    def late(running: FrozenTrial) -> bool:
+        """Its worker tells of the end, and lets go of its lock, after the trials were read."""
+        study.tell(trial, values, state=None if values else TrialState.FAIL)
+        asked.append(is_dead(running))
+        return asked[-1]
+
+    monkeypatch.setattr(worker, "_is_dead", late)
+    worker._bury()
+    assert asked == [True]
+    (only,) = trials_of(folder, f"{kind}{folder / 'study'}")
+    assert only.state == (TrialState.COMPLETE if values else TrialState.FAIL)
+
+
 def test_where_no_lock_is_shared_the_later_trial_gives_way(folder: Path) -> None:
     place = place_of("s", None, folder / "runs")
     with place.alone():

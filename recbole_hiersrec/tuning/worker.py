@@ -320,10 +320,19 @@ class Worker:
         """Find trials of workers on this machine that died, by their locks, and have them tried once more; those of
         other machines are found by their missing heartbeats. Needs the lock."""
         for trial in seen(self.study.get_trials(deepcopy=False), TrialState.RUNNING):
-            if self._is_dead(trial):
-                retry(self.study, self.study.tell(trial.number, state=TrialState.FAIL))
+            if self._is_dead(trial) and self._runs(trial):
+                retry(
+                    self.study,
+                    self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True),
+                )
         if isinstance(self.storage, RDBStorage):
             optuna.storages.fail_stale_trials(self.study)
+
+    def _runs(self, trial: FrozenTrial) -> bool:
+        """Whether it still counts as running, now that its lock was found free: a worker tells Optuna of the end
+        before it lets go, so a trial that was only slow to be looked at has ended by now."""
+        now = next(one for one in self.study.get_trials(deepcopy=False) if one.number == trial.number)
+        return now.state == TrialState.RUNNING
 
     def _is_dead(self, trial: FrozenTrial) -> bool:
         worker = trial.user_attrs.get(WORKER)
