@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
@@ -121,6 +122,34 @@ def locked(path: Path, patience: float, message: str) -> Iterator[int]:
                 raise InputError(message)
             time.sleep(0.05)
         yield lock.fileno()
+
+
+@contextmanager
+def alone_with(target: Path, what: str, patience: float) -> Iterator[None]:
+    """Keep others like this from making the folder ``target`` anew, and put right what one that was killed left.
+
+    Args:
+        target: may not exist; its parent does.
+        what: is under way, for the message.
+        patience: seconds to wait for another one.
+
+    Raises:
+        InputError: another one is at work, or the parent cannot be written.
+    """
+    beside = target.parent / f".lock-{target.name}"
+    with locked(beside, patience, f"{target}: another {what} is at work here; wait for it to end"):
+        try:
+            recover_folder(target)
+            for left in target.parent.glob(f"{glob.escape(temporary_prefix(target))}*"):
+                shutil.rmtree(left)
+            yield
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def temporary_prefix(target: Path) -> str:
+    """How the names of folders begin in which ``target``, and no other, is made anew."""
+    return f".tmp-{target.name}~"
 
 
 def try_lock(descriptor: int) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_hiersrec.arrays import read_arrays, write_arrays
-from recbole_hiersrec.atomic import locked, recover_folder, replace_folder, writable_folder, write_text
+from recbole_hiersrec.atomic import alone_with, replace_folder, temporary_prefix, writable_folder, write_text
 from recbole_hiersrec.benchmark.rankfiles import (
     SHARED,
     depth_of,
@@ -79,13 +79,9 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
             cannot be written. Then nothing is written.
     """
     target = out.resolve()
-    beside = target.parent / f".lock-{target.name}"
     with ExitStack() as locks:
         if target.parent.is_dir():
-            busy = f"{out}: another merge is at work here; wait for it to end"
-            locks.enter_context(locked(beside, PATIENCE, busy))
-            locks.callback(beside.unlink)
-        recover_folder(target)
+            locks.enter_context(alone_with(target, "merge", PATIENCE))
         if (target / ".lock").exists():
             locks.enter_context(JobStore(target).open())
         inside = (target / "jobs.json").exists()
@@ -111,7 +107,7 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
         first = next(one for one in sources if one in origin.values())
         published = not any((first / "jobs").glob("*/model"))
         with tempfile.TemporaryDirectory(
-            prefix=f".tmp-{target.name}-", dir=writable_folder(target.parent)
+            prefix=temporary_prefix(target), dir=writable_folder(target.parent)
         ) as temporary:
             new = Path(temporary) / target.name
             if inside:

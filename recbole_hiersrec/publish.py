@@ -6,12 +6,15 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from recbole_hiersrec.atomic import recover_folder, replace_folder, writable_folder
+from recbole_hiersrec.atomic import alone_with, replace_folder, temporary_prefix, writable_folder
 from recbole_hiersrec.benchmark.rankfiles import publish_ranks
 from recbole_hiersrec.benchmark.runner import load_jobs, load_record
 from recbole_hiersrec.benchmark.store import JobStore
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.report.page import write_report
+
+PATIENCE = 60.0
+"""Seconds that a publication waits for another one of the same suite."""
 
 
 def publish(name: str, runs_dir: Path, results_dir: Path) -> Path:
@@ -44,8 +47,10 @@ def publish(name: str, runs_dir: Path, results_dir: Path) -> Path:
             "run hiersrec bench first"
         )
     target = writable_folder(results_dir) / name
-    recover_folder(target)
-    with tempfile.TemporaryDirectory(prefix=f".tmp-{name}-", dir=results_dir) as temporary:
+    with (
+        alone_with(target, "publication", PATIENCE),
+        tempfile.TemporaryDirectory(prefix=temporary_prefix(target), dir=results_dir) as temporary,
+    ):
         new = Path(temporary) / name
         new.mkdir()
         jobs = [job for job in jobs if job.key in done]

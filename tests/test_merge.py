@@ -410,7 +410,9 @@ def test_what_a_killed_merge_left_is_put_right(halves: tuple[Path, Path]) -> Non
     """Killed between two renames: the older folder lies beside under another name."""
     first, second = halves
     first.rename(first.with_name(".old-a"))
+    (first.parent / ".tmp-a~x1" / "a").mkdir(parents=True)
     assert merge([second], first).taken == {first: 3, second: 3}
+    assert sorted(path.name for path in first.parent.iterdir()) == ["a", "b"]
 
 
 def bad_file(folder: Path) -> list[str]:

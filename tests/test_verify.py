@@ -14,6 +14,7 @@ from true_suite import finish, put, rewrite, true_ranks
 from typer.testing import CliRunner
 
 from recbole_hiersrec.arrays import read_arrays, write_arrays
+from recbole_hiersrec.atomic import locked
 from recbole_hiersrec.benchmark.recompute import figures, recomputed
 from recbole_hiersrec.cli import app
 from recbole_hiersrec.errors import InputError
@@ -83,6 +84,25 @@ def test_a_publication_has_the_same_figures(finished: tuple[Path, Records], tmp_
     found, whole = verify(published), verify(finished[0])
     assert found.differences == []
     assert (found.figures, found.comparisons) == (whole.figures, whole.comparisons)
+
+
+def test_what_a_killed_publication_left_is_removed(
+    finished: tuple[Path, Records], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was writing, and the lock; not what another suite's is writing."""
+    for name in (".tmp-trial~x1", ".tmp-trial-long~x2"):
+        (tmp_path / name / "trial" / "jobs").mkdir(parents=True)
+    (tmp_path / ".lock-trial").touch()
+    monkeypatch.setattr("recbole_hiersrec.publish.PATIENCE", 0.05)
+    held = locked(tmp_path / ".lock-trial", 0.0, "is held")
+    with (
+        held,
+        pytest.raises(InputError, match="trial: another publication is at work here; wait for it to end"),
+    ):
+        publish("trial", finished[0].parent, tmp_path)
+    assert not (tmp_path / "trial").exists()
+    publish("trial", finished[0].parent, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-trial-long~x2", "trial"]
 
 
 def test_results_that_are_published() -> None:
