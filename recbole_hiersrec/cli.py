@@ -58,6 +58,12 @@ def bench(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run, and measure a few steps of each model.")
     ] = False,
+    elsewhere: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A suite's folder, runs/NAME or results/NAME: what is done there is not run. Repeatable."
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Run a benchmark suite: models x data sets x seeds. What is done is skipped; tables are written anew.
@@ -70,16 +76,24 @@ def bench(
         from recbole_hiersrec.benchmark.suite import load_suite
         from recbole_hiersrec.report.page import terminal_lines, write_report
 
+        others = elsewhere or ()
         if dry_run:
-            if not plan(load_suite(suite), runs, workers=workers, echo=typer.echo):
+            if not plan(load_suite(suite), runs, workers=workers, elsewhere=others, echo=typer.echo):
                 raise typer.Exit(1)
             return
-        outcome = run_suite(load_suite(suite), runs, workers=workers, echo=typer.echo)
-        failed = [job for job, _ in outcome.failed]
+        outcome = run_suite(load_suite(suite), runs, workers=workers, elsewhere=others, echo=typer.echo)
+        absent = [job for job, _ in (*outcome.failed, *outcome.elsewhere)]
+        folder = outcome.store.folder
         with outcome.store.open():
-            comparisons = write_report(outcome.store.folder, outcome.records, failed, outcome.skipped)
+            comparisons = write_report(folder, outcome.records, absent, outcome.skipped)
         typer.echo(terminal_lines(outcome.records, comparisons))
-        typer.echo(f"\nreport: {outcome.store.folder / 'report.md'}")
+        typer.echo(f"\nreport: {folder / 'report.md'}")
+        if outcome.elsewhere:
+            folders = " ".join(dict.fromkeys(str(other) for _, other in outcome.elsewhere))
+            typer.echo(
+                f"not in it: {len(outcome.elsewhere)} jobs that are done elsewhere; they are joined by"
+            )
+            typer.echo(f"  hiersrec results merge {folders} {folder} --out FOLDER")
         for job, error in outcome.failed:
             typer.echo(f"hiersrec: failed: {job.label()}: {error}", err=True)
         if outcome.failed:
@@ -91,13 +105,16 @@ def publish_results(
     name: Annotated[str, typer.Argument(help="Name of the suite, as in its YAML file.")],
     runs: Runs = Path("runs"),
     results: Annotated[Path, typer.Option(help="Folder of all publications.")] = Path("results"),
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Also with jobs that are not done; the report names them.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
-    """Copy records, ranks, tables and report of a finished suite to RESULTS/NAME, without the models."""
+    """Copy records, ranks, tables and report of a suite to RESULTS/NAME, without the models."""
     with one_line_errors(debug):
         from recbole_hiersrec.publish import publish
 
-        typer.echo(f"published: {publish(name, runs, results)}")
+        typer.echo(f"published: {publish(name, runs, results, unfinished=unfinished)}")
 
 
 @results.command("verify")

@@ -17,7 +17,7 @@ PATIENCE = 60.0
 """Seconds that a publication waits for another one of the same suite."""
 
 
-def publish(name: str, runs_dir: Path, results_dir: Path) -> Path:
+def publish(name: str, runs_dir: Path, results_dir: Path, *, unfinished: bool = False) -> Path:
     """Publish suite ``name`` as ``results_dir/name``; an older one stays until the new one is complete.
 
     The tables are made anew from the records, so they cannot be older than the records beside them.
@@ -26,12 +26,14 @@ def publish(name: str, runs_dir: Path, results_dir: Path) -> Path:
         name: the suite's name.
         runs_dir: folder of all suites' folders.
         results_dir: folder of all publications.
+        unfinished: publish what is done, though jobs are missing; the report names them.
 
     Returns:
         the publication's folder.
 
     Raises:
-        InputError: the suite has not run, jobs are missing or damaged, or a folder cannot be written.
+        InputError: the suite has not run, jobs are missing (with ``unfinished``: all of them, or some that an older
+            publication has) or damaged, or a folder cannot be written.
     """
     source = runs_dir / name
     if not source.is_dir():
@@ -40,13 +42,19 @@ def publish(name: str, runs_dir: Path, results_dir: Path) -> Path:
     jobs, reasons = load_jobs(source), store.skipped()
     done = {job.key for job in jobs if store.is_done(job.key)}
     skipped = [(job, reasons[job.key]) for job in jobs if job.key in reasons and job.key not in done]
-    missing = [job.label() for job in jobs if job.key not in {*done, *reasons}]
-    if missing:
+    missing = [job for job in jobs if job.key not in {*done, *reasons}]
+    if missing and not (unfinished and done):
+        names = "; ".join(job.label() for job in missing)
         raise InputError(
-            f"{source}: {len(missing)} of {len(jobs)} jobs are not done ({'; '.join(missing)}); "
-            "run hiersrec bench first"
+            f"{source}: {len(missing)} of {len(jobs)} jobs are not done ({names}); run hiersrec bench first"
         )
-    target = writable_folder(results_dir) / name
+    target = results_dir / name
+    if lost := [job.label() for job in missing if JobStore(target).has_record(job.key)]:
+        raise InputError(
+            f"{target}: has {len(lost)} jobs that {source} has not ({'; '.join(lost)}) and would lose them; "
+            f"join them instead: hiersrec results merge {target} {source} --out {target}"
+        )
+    writable_folder(results_dir)
     with (
         alone_with(target, "publication", PATIENCE),
         tempfile.TemporaryDirectory(prefix=temporary_prefix(target), dir=results_dir) as temporary,
@@ -60,6 +68,6 @@ def publish(name: str, runs_dir: Path, results_dir: Path) -> Path:
             publish_ranks(source, new, store.load(job.key))
         shutil.copyfile(source / "jobs.json", new / "jobs.json")
         JobStore(new).write_skipped({job.key: reason for job, reason in skipped})
-        write_report(new, [load_record(store, job) for job in jobs], (), skipped)
+        write_report(new, [load_record(store, job) for job in jobs], missing, skipped)
         replace_folder(new, target)
     return target

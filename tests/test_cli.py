@@ -265,6 +265,61 @@ def test_publish_refuses_while_jobs_are_missing(tmp_path: Path, hiersrec: Callab
     assert not (tmp_path / "results").exists()
 
 
+def test_a_suite_in_several_sittings(tmp_path: Path, hiersrec: Callable[..., Any]) -> None:
+    """Publish what is done; go on in an empty folder, where that is not run again; join both: as one whole run."""
+    suite = write_suite(tmp_path, seeds=[1, 2])
+    hiersrec("bench", suite, "--runs", "whole")
+    hiersrec("results", "publish", "trial", "--runs", "whole", "--results", "expected")
+    hiersrec("bench", suite, HierSRec="fail")
+    check_one_line(hiersrec("results", "publish", "trial"), "2 of 6 jobs are not done")
+    published = hiersrec("results", "publish", "trial", "--unfinished")
+    assert published.exit_code == 0, published.output
+    page = (tmp_path / "results" / "trial" / "report.md").read_text()
+    assert (
+        "**Not in the tables**, because they failed or have not run here: toy HierSRec seed 1, toy HierSRec seed 2."
+        in page
+    )
+
+    planned = hiersrec("bench", suite, "--runs", "later", "--elsewhere", "results/trial", "--dry-run")
+    assert planned.stdout.count(": done in results/trial\n") == 4
+    assert "6 jobs, 4 of them done; 2 to do" in planned.stdout
+    later = hiersrec("bench", suite, "--runs", "later", "--elsewhere", "results/trial")
+    assert later.exit_code == 0, later.output
+    assert "[2/6] toy HierSRec seed 2: done in 0 s" in later.stdout
+    assert later.stdout.count(": done in results/trial\n") == 4
+    assert later.stdout.endswith(
+        "not in it: 4 jobs that are done elsewhere; they are joined by\n"
+        "  hiersrec results merge results/trial later/trial --out FOLDER\n"
+    )
+    before = content(tmp_path / "results")
+    refused = hiersrec("results", "publish", "trial", "--runs", "later", "--unfinished")
+    check_one_line(
+        refused, "results/trial: has 4 jobs that later/trial has not", "would lose them", "results merge"
+    )
+    assert content(tmp_path / "results") == before
+
+    merged = hiersrec("results", "merge", "results/trial", "later/trial", "--out", "results/trial")
+    assert merged.exit_code == 0, merged.output
+    assert content(tmp_path / "results" / "trial") == content(tmp_path / "expected" / "trial")
+
+
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [
+        ("nothing", "nothing/jobs.json is missing"),
+        (".", "jobs.json is missing"),
+        ("bad", "jobs.json is damaged"),
+    ],
+)
+def test_elsewhere_is_a_suite(tmp_path: Path, hiersrec: Callable[..., Any], folder: str, reason: str) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "jobs.json").write_text("[")
+    suite = write_suite(tmp_path)
+    for more in ([], ["--dry-run"]):
+        check_one_line(hiersrec("bench", suite, "--elsewhere", folder, *more), reason)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_publish_that_dies_keeps_the_older_publication(
     tmp_path: Path, hiersrec: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

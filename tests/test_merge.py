@@ -295,7 +295,9 @@ def test_a_job_that_only_one_folder_has_finished(halves: tuple[Path, Path], tmp_
     assert found.missing == ["toy SequentialPop seed 2"]
     assert "; without a record: toy SequentialPop seed 2" in found.summary()
     page = (tmp_path / "both" / "report.md").read_text()
-    assert "**Not in the tables**, because they failed or have not run: toy SequentialPop seed 2." in page
+    assert (
+        "**Not in the tables**, because they failed or have not run here: toy SequentialPop seed 2." in page
+    )
 
 
 def test_jobs_that_were_skipped_stay_skipped(halves: tuple[Path, Path], tmp_path: Path) -> None:

@@ -409,7 +409,7 @@ def test_a_rule_has_one_line_against_what_it_scans(monkeypatch: pytest.MonkeyPat
 def test_missing_jobs_are_named(tmp_path: Path) -> None:
     jobs, records = make_records(tmp_path)
     assert (
-        "**Not in the tables**, because they failed or have not run: toy SequentialPop seed 2026."
+        "**Not in the tables**, because they failed or have not run here: toy SequentialPop seed 2026."
         in render_page(records[:2], jobs[2:], [])
     )
     write_report(tmp_path / "out", [], jobs)

@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_hiersrec.benchmark.runner import describe_exit, environment_of, first_line, load_record, shared
+from recbole_hiersrec.benchmark.runner import (
+    describe_exit,
+    done_elsewhere,
+    environment_of,
+    first_line,
+    load_record,
+    shared,
+)
 from recbole_hiersrec.benchmark.store import JobStore
 from recbole_hiersrec.benchmark.suite import Job, expand, reason_to_skip
 from recbole_hiersrec.errors import SkippedError
@@ -51,6 +58,7 @@ def plan(
     runs_dir: Path,
     *,
     workers: int = 1,
+    elsewhere: Sequence[Path] = (),
     command: Sequence[str] = PROBE,
     echo: Callable[[str], None] = print,
 ) -> bool:
@@ -62,6 +70,7 @@ def plan(
         suite: what would run.
         runs_dir: folder of all suites' folders.
         workers: jobs at a time.
+        elsewhere: folders of suites; what is done there would not run.
         command: measures a job; job.json and a folder are appended.
         echo: takes the lines for the terminal.
 
@@ -72,6 +81,7 @@ def plan(
         InputError: the suite cannot run, or there is a damaged record.
     """
     jobs = shared(expand(suite), workers)
+    others = done_elsewhere(jobs, elsewhere)
     store = JobStore(runs_dir / suite.name)
     done = [job for job in jobs if store.is_done(job.key)]
     costs: dict[str, Cost | SkippedError | str] = {}
@@ -85,6 +95,8 @@ def plan(
         line, kind = f"[{number}/{len(jobs)}] {job.label()}", _kind(job)
         if job in done:
             echo(f"{line}: already done")
+        elif job.key in others:
+            echo(f"{line}: done in {others[job.key]}")
         elif reason := reason_to_skip(job):
             echo(f"{line}: skipped: {reason}")
         else:
@@ -100,7 +112,8 @@ def plan(
             else:
                 sound = False
                 echo(f"{line}: {state}, cannot be measured: {cost}")
-    echo(f"{len(jobs)} jobs, {len(done)} of them done{_total(left, workers)}")
+    n_done = len({*others, *(job.key for job in done)})
+    echo(f"{len(jobs)} jobs, {n_done} of them done{_total(left, workers)}")
     return sound
 
 

@@ -40,7 +40,10 @@ POLL_SECONDS, WAIT_SECONDS = 0.05, 0.5  # until its own jobs, and those of other
 
 @dataclass
 class Outcome:
-    """What :func:`run_suite` found and did; ``records`` has those of ``done`` and ``ran``."""
+    """What :func:`run_suite` found and did; ``records`` has those of ``done`` and ``ran``.
+
+    ``elsewhere`` are jobs that another folder has, with that folder.
+    """
 
     store: JobStore
     jobs: list[Job]
@@ -48,6 +51,7 @@ class Outcome:
     ran: list[Job] = field(default_factory=list)
     failed: list[tuple[Job, str]] = field(default_factory=list)
     skipped: list[tuple[Job, str]] = field(default_factory=list)
+    elsewhere: list[tuple[Job, Path]] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -56,6 +60,7 @@ def run_suite(
     runs_dir: Path,
     *,
     workers: int = 1,
+    elsewhere: Sequence[Path] = (),
     command: Sequence[str] | None = None,
     echo: Callable[[str], None] = print,
 ) -> Outcome:
@@ -65,6 +70,7 @@ def run_suite(
         suite: what to run.
         runs_dir: folder of all suites' folders.
         workers: jobs at a time; the suite's threads are divided among them.
+        elsewhere: folders of suites, runs/<suite> or results/<suite>; what is done there is not run.
         command: starts a job; job.json and a folder are appended. :data:`COMMAND` when absent.
         echo: takes the lines for the terminal.
 
@@ -75,11 +81,12 @@ def run_suite(
         InputError: the suite cannot run, the folder cannot be written, or it holds a damaged record.
     """
     jobs = shared(expand(suite), workers)
+    others = done_elsewhere(jobs, elsewhere)
     store = JobStore(runs_dir / suite.name)
     with store.open():
         store.tidy()
         write_text(store.folder / "jobs.json", json.dumps([job.to_dict() for job in jobs], indent=1) + "\n")
-    work = _Work(store, jobs, workers, command or COMMAND, echo)
+    work = _Work(store, jobs, workers, others, command or COMMAND, echo)
     try:
         outcome = work.outcome()
     finally:
@@ -98,6 +105,22 @@ def shared(jobs: Sequence[Job], workers: int) -> list[Job]:
     if workers < 1:
         raise InputError(f"workers: received {workers}, allowed: whole numbers from 1")
     return [replace(job, threads=max(1, job.threads // workers)) for job in jobs]
+
+
+def done_elsewhere(jobs: Sequence[Job], folders: Sequence[Path]) -> dict[str, Path]:
+    """Key of each job that one of the folders has the result of, and the first such folder.
+
+    Raises:
+        InputError: there is no such folder, it is none of a suite, or a record in it is damaged.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        load_jobs(folder)
+        store = JobStore(folder)
+        for job in jobs:
+            if job.key not in found and store.has_record(job.key):
+                found[job.key] = folder
+    return found
 
 
 def load_jobs(folder: Path) -> list[Job]:
@@ -152,6 +175,7 @@ class _Work:
         store: where results lie.
         jobs: of the suite, in order.
         workers: jobs at a time.
+        others: folders that have the results of jobs, by key.
         command: starts a job.
         echo: takes the lines for the terminal.
     """
@@ -161,17 +185,19 @@ class _Work:
         store: JobStore,
         jobs: Sequence[Job],
         workers: int,
+        others: Mapping[str, Path],
         command: Sequence[str],
         echo: Callable[[str], None],
     ) -> None:
         self.store, self.jobs, self.workers = store, jobs, workers
-        self.command, self.echo = command, echo
+        self.others, self.command, self.echo = others, command, echo
         self.failures = [store.failure(job.key)[0] for job in jobs]  # of earlier runs: they are tried again
         self.running: list[_Running] = []
         self.done: set[int] = set()
         self.records: dict[int, dict[str, Any]] = {}
         self.failed: dict[int, str] = {}
         self.skipped: dict[int, str] = {}
+        self.elsewhere: dict[int, Path] = {}
 
     def outcome(self) -> Outcome:
         """Bring all jobs to an end."""
@@ -203,6 +229,7 @@ class _Work:
             ran=[self.jobs[n] for n in order if n not in self.done],
             failed=[(self.jobs[n], message) for n, message in sorted(self.failed.items())],
             skipped=[(self.jobs[n], reason) for n, reason in sorted(self.skipped.items())],
+            elsewhere=[(self.jobs[n], folder) for n, folder in sorted(self.elsewhere.items())],
             records=[self.records[n] for n in order],
         )
 
@@ -217,6 +244,10 @@ class _Work:
     def _needs_no_start(self, number: int, is_done: bool) -> bool:
         if is_done:
             self._was_done(number)
+            return True
+        if folder := self.others.get(self.jobs[number].key):
+            self.elsewhere[number] = folder
+            self._say(number, f": done in {folder}")
             return True
         reason = reason_to_skip(self.jobs[number])
         if reason:

@@ -271,16 +271,24 @@ class JobStore:
             raise InputError(f"{path} is damaged (no reasons by key); run hiersrec bench again")
         return reasons
 
+    def has_record(self, key: str) -> bool:
+        """Whether there is a sound record of job ``key``; a publication has no model beside it.
+
+        Raises:
+            InputError: there is a record, and it is damaged or foreign.
+        """
+        if not (self.path(key) / "record.json").exists():
+            return False
+        self.load(key)
+        return True
+
     def is_done(self, key: str) -> bool:
         """Whether job ``key`` has a sound record and its ranks.
 
         Raises:
             InputError: there is a record or a ranks file, and it is damaged or foreign.
         """
-        if not (self.path(key) / "record.json").exists():
-            return False
-        self.load(key)
-        return _has_ranks(self.path(key)) and (self.path(key) / MODEL).is_dir()
+        return self.has_record(key) and _has_ranks(self.path(key)) and (self.path(key) / MODEL).is_dir()
 
 
 def read_record(folder: Path, key: str) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def render_page(
     parts += [claim(titles[group], members, _tested(comparisons.get(group))) for group, members in groups]
     if missing:
         names = ", ".join(job.label() for job in missing)
-        parts.append(f"**Not in the tables**, because they failed or have not run: {names}.")
+        parts.append(f"**Not in the tables**, because they failed or have not run here: {names}.")
     for group, members in groups:
         parts += _sections(group, titles[group], members, figures, comparisons.get(group))
     if skipped:
