@@ -9,16 +9,20 @@ from statistics import mean
 from recbole_hiersrec.benchmark.rankfiles import candidate_keys
 from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.report import tables
+from recbole_hiersrec.report.comparison import Comparison
 from recbole_hiersrec.report.frame import Record
 from recbole_hiersrec.retrieval.budget import candidate_label
 
 NOT_TESTED = "No significance test was made"
-TESTED = "Intervals and tests stand under Comparisons in report.md"
+TESTED = "Intervals and tests stand under Comparisons"
 SHOWN_FRACTION = 0.04  # sentences name one item fraction, the nearest to this; the tables have all
 
 
-def claim(title: str, records: Sequence[Record], tested: bool = False) -> str:
-    """The best model and the second, what candidates keep, and the caution; ``title`` names the table."""
+def claim(title: str, records: Sequence[Record], comparison: Comparison | None = None) -> str:
+    """The best model and the second, how sure that is, what candidates keep, and the caution.
+
+    ``title`` names the table.
+    """
     ranked = [line for line in tables.entries(records) if line.ranked]
     if not ranked:
         return f"**{title}**: no model has finished all its seeds within the limits, so nothing is ranked."
@@ -28,18 +32,19 @@ def claim(title: str, records: Sequence[Record], tested: bool = False) -> str:
         tie = ranked[1].mean(tables.headline_value) == best.mean(tables.headline_value)
         text += f", {'level with' if tie else 'before'} {ranked[1].label} with {_headline(ranked[1])}"
     shown = [line for line in ranked if candidate_keys(line.records[0])]
-    sentences = [text, *(_candidates(line, ranked) for line in shown)]
+    tested = comparison.sentence(best.model) if comparison else ""
+    sentences = [text, *([tested] if tested else []), *(_candidates(line, ranked) for line in shown)]
     shares = [_shares(line, rule, f) for line in shown for rule, f in _nearest(line)]
     if any(round(mean(share), 3) > 1 for share in shares if share):
         unmasked = records[0]["job"]["protocol"]["history"] == "unmasked"
         left_out = " or items of the session itself that the candidates leave out" if unmasked else ""
         sentences.append(f"Shares above 100 % may be chance{left_out}")
-    return f"{'. '.join(sentences)}. {caution(records, tested)}"
+    return f"{'. '.join(sentences)}. {caution(records, comparison is not None and comparison.has_tests)}"
 
 
-def caution(records: Sequence[Record], tested: bool = False) -> str:
-    """How many seeds and cases the figures rest on, and whether differences were tested."""
-    tests = TESTED if tested else NOT_TESTED
+def caution(records: Sequence[Record], tested: bool = False, where: str = "") -> str:
+    """How many seeds and cases the figures rest on, and whether differences were tested (``where``: in which file)."""
+    tests = f"{TESTED}{where}" if tested else NOT_TESTED
     seeds = sorted({record["job"]["seed"] for record in records})
     if len(seeds) == 1:
         return f"One seed ({seeds[0]}) and {case_count(records)}: small differences may be chance. {tests}."
