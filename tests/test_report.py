@@ -119,17 +119,18 @@ def test_order_of_records_changes_no_byte(tmp_path: Path, records: Records) -> N
     assert [str(file) for file in files] == [
         "accuracy.csv",
         "comparisons.csv",
-        "figures/accuracy-toy.png",
-        "figures/candidates-toy.png",
-        "figures/latency-toy.png",
-        "figures/learning-toy.png",
-        "figures/scanned-toy.png",
+        "figures/accuracy-toy.svg",
+        "figures/candidates-toy.svg",
+        "figures/latency-toy.svg",
+        "figures/learning-toy.svg",
+        "figures/scanned-toy.svg",
+        "report.html",
         "report.md",
         "timing.csv",
     ]
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
-    assert (tmp_path / "a" / "figures" / "latency-toy.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "a" / "figures" / "latency-toy.svg").read_bytes().startswith(b"<svg ")
 
 
 def test_leaderboard_is_sorted_and_names_the_way_of_training(records: Records) -> None:
@@ -251,7 +252,7 @@ def test_category_table_shows_the_majority_share_where_recorded(records: Records
 
 
 def test_page_says_what_it_rests_on(records: Records) -> None:
-    page = render_page(records, [], ["accuracy-toy.png"])
+    page = render_page(records, [], ["accuracy-toy.svg"])
     first = page.split("\n\n")[1]
     assert first.startswith(
         "**toy**: HierSRec (every position) has the highest NDCG@10 here, 0.0806, before SASRec"
@@ -262,7 +263,7 @@ def test_page_says_what_it_rests_on(records: Records) -> None:
         in first
     )
     for text in (
-        "figures/accuracy-toy.png",
+        "figures/accuracy-toy.svg",
         "0123abc",
         code_hash(),
         "abacus",
@@ -497,9 +498,9 @@ def test_stale_figures_go(tmp_path: Path, records: Records) -> None:
     write_report(tmp_path, records)
     write_report(tmp_path, records[2:])
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
-        "accuracy-toy.png",
-        "latency-toy.png",
-        "learning-toy.png",
+        "accuracy-toy.svg",
+        "latency-toy.svg",
+        "learning-toy.svg",
     ]
 
 

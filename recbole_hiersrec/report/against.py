@@ -192,6 +192,8 @@ def compare_suites(new: Suite, old: Suite, metric: str | None = None) -> Changes
     Raises:
         InputError: nobody measured the metric, or ranks are damaged.
     """
+    from threadpoolctl import threadpool_limits
+
     groups, before = dict(table_groups(new.records)), dict(table_groups(old.records))
     if metric is not None:
         known = sorted(
@@ -213,8 +215,9 @@ def compare_suites(new: Suite, old: Suite, metric: str | None = None) -> Changes
             continue
         pairs, found = _lines(": ".join(group), groups[group], before[group])
         remarks += found
-        for now, then in pairs:
-            changes += _changes(group, name, (new.folder, now), (old.folder, then), remarks)
+        with threadpool_limits(1):
+            for now, then in pairs:
+                changes += _changes(group, name, (new.folder, now), (old.folder, then), remarks)
     return Changes(f"{new.folder} against {old.folder}", _corrected(changes), remarks)
 
 

@@ -15,6 +15,7 @@ from recbole_hiersrec.retrieval.budget import candidate_label
 
 NOT_TESTED = "No significance test was made"
 TESTED = "Intervals and tests stand under Comparisons"
+MOST_RULES = 3  # of more, sentences name the two ends
 SHOWN_FRACTION = 0.04  # sentences name one item fraction, the nearest to this; the tables have all
 
 
@@ -74,10 +75,19 @@ def _headline(line: tables.Entry) -> str:
 
 def _candidates(line: tables.Entry, ranked: Sequence[tables.Entry]) -> str:
     place = f"{line.label} is {_ordinal(int(tables.rank(line, ranked)))} of {len(ranked)}"
+    name, rules = headline_name(line.records[0]), _nearest(line)
+    if len(rules) > MOST_RULES:
+        shares = {rule: 100 * mean(_shares(line, rule, f)) for rule, f in rules if _shares(line, rule, f)}
+        least, most = (choose(shares, key=lambda rule: shares[rule]) for choose in (min, max))
+        fractions = " or ".join(f"{100 * f:g}" for f in sorted({f for _, f in rules}))
+        return (
+            f"{place}; scoring {fractions} % of the items it keeps {shares[least]:.1f} % (rule {least}) to "
+            f"{shares[most]:.1f} % (rule {most}) of its {name}, by {len(shares)} rules"
+        )
     found = [
         f"scoring {100 * f:g} % of the items it keeps {tables.percent(_shares(line, rule, f))} of its "
-        f"{headline_name(line.records[0])} ({', '.join([f'rule {rule}', *_costs(line, rule, f)])})"
-        for rule, f in _nearest(line)
+        f"{name} ({', '.join([f'rule {rule}', *_costs(line, rule, f)])})"
+        for rule, f in rules
     ]
     return f"{place}; {'; '.join(found)}"
 

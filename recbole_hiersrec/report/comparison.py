@@ -182,15 +182,20 @@ def compare(folder: Path, records: Sequence[Record]) -> dict[Group, Comparison]:
     Raises:
         InputError: a ranks.npz is damaged or does not fit its record.
     """
+    from threadpoolctl import threadpool_limits
+
     found: dict[Group, Comparison] = {}
-    for group, members in table_groups(records):
-        lines = [
-            (line, [read_ranks(folder, record) for record in line.records])
-            for line in entries(members)
-            if line.ranked and all(ranks_path(folder, record["key"]).exists() for record in line.records)
-        ]
-        if lines:
-            found[group] = compare_table(group, lines, members[0]["job"].get("reference", ""))
+    with threadpool_limits(
+        1
+    ):  # small products: more threads wait for each other, beside a busy process for minutes
+        for group, members in table_groups(records):
+            lines = [
+                (line, [read_ranks(folder, record) for record in line.records])
+                for line in entries(members)
+                if line.ranked and all(ranks_path(folder, record["key"]).exists() for record in line.records)
+            ]
+            if lines:
+                found[group] = compare_table(group, lines, members[0]["job"].get("reference", ""))
     return found
 
 

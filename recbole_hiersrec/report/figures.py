@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -53,12 +52,16 @@ def draw_all(lines: Sequence[Entry], colours: Colours, title: str) -> dict[str, 
 def model_colours(models: Sequence[str]) -> Colours:
     """Model -> colour of a palette that colour-blind readers can tell apart; the same for the same models.
 
-    It has ten colours; beyond them they come again.
+    It has ten colours; beyond them they come again, darker.
     """
     import seaborn as sns
+    from matplotlib.colors import to_hex
 
-    names = sorted(set(models))
-    return dict(zip(names, sns.color_palette("colorblind", len(names)).as_hex(), strict=True))
+    names, palette = sorted(set(models)), sns.color_palette("colorblind", 10)
+    return {
+        name: to_hex([0.6 ** (number // 10) * part for part in palette[number % 10]])
+        for number, name in enumerate(names)
+    }
 
 
 def _svg(
@@ -171,9 +174,10 @@ def _draw_kept(axes: Axes, frame: pd.DataFrame, x: str, errorbar: str | None, me
     axes.axhline(100, color=MUTED, linestyle="--", linewidth=1)
     axes.set_xscale("log")
     axes.set(ylabel=f"{metric} kept (% of all-item value)")
-    if len(models) == 1:
-        axes.set_title(models[0], loc="left", fontsize="small")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", title=None)
+    title = models[0] if len(models) == 1 else None
+    axes.legend(
+        loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", title=title, title_fontsize="small"
+    )
 
 
 def latency_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -303,10 +307,5 @@ def _draw_reliability(axes: Axes, lines: Sequence[Entry], colours: Colours, leve
 
 
 def _markers(colours: Colours) -> dict[str, str]:
-    """A marker a label: circles, and others where a colour is there again, as among more than ten models."""
-    before: Counter[Any] = Counter()
-    found = {}
-    for name in sorted(colours):
-        found[name] = MARKERS[before[colours[name]] % len(MARKERS)]
-        before[colours[name]] += 1
-    return found
+    """A marker a label, so that curves are told apart by more than their colours."""
+    return {name: MARKERS[number % len(MARKERS)] for number, name in enumerate(sorted(colours))}

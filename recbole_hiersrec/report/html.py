@@ -34,7 +34,9 @@ def to_html(blocks: Sequence[Block], figures: Mapping[str, bytes], colours: Mapp
     from markupsafe import Markup
 
     drawings = {
-        block.file: Markup(inline(figures[block.file])) for block in blocks if isinstance(block, Figure)
+        block.file: Markup(inline(figures[block.file], f"figure-{number}"))
+        for number, block in enumerate(blocks)
+        if isinstance(block, Figure)
     }
     kinds = [type(block).__name__ for block in blocks]
     headings = [(number, block) for number, block in enumerate(blocks, start=1) if isinstance(block, Heading)]

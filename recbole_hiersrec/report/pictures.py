@@ -71,17 +71,22 @@ def labelled(picture: bytes, title: str, says: str) -> bytes:
     return re.sub(r"\s*>\n?", lambda _: label + text, picture.decode(), count=1).encode()
 
 
-def inline(picture: bytes) -> str:
-    """An SVG as part of a page, in the page's colours and as wide as there is room."""
-    text = picture.decode()
-    text = re.sub(r' width="[^"]*" height="[^"]*"|(?<=<svg)[^>]*?(?= viewBox)', "", text, count=1)
-    return re.sub(r'style="[^"]*"', lambda found: _in_variables(found.group()), text)
+def inline(picture: bytes, name: str) -> str:
+    """An SVG as part of a page, in the page's colours, as wide as there is room.
+
+    Args:
+        picture: the SVG.
+        name: unlike that of the page's other pictures, which have parts of the same names.
+    """
+    text = re.sub(r' width="[^"]*" height="[^"]*"', "", picture.decode(), count=1)
+    return re.sub(r"<[^>]+>", lambda found: _of_page(found.group(), name), text)
 
 
-def _in_variables(style: str) -> str:
+def _of_page(tag: str, name: str) -> str:
+    tag = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", tag)
     for colour, variable in VARIABLES.items():
-        style = style.replace(colour, variable)
-    return style
+        tag = tag.replace(f": {colour}", f": {variable}")
+    return tag
 
 
 def _small(text: str) -> str:
