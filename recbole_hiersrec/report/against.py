@@ -1,8 +1,8 @@
 """`hiersrec report NEW --against OLD`: what moved between two folders of a suite, tested case by case.
 
 Two lines are compared where data set, protocol, item universe and test cases are the same: each case with its
-metric's mean over the seeds, sessions resampled and flipped whole, Holm over all comparisons of one call. Ranks that
-are the same in every case are no comparison. Like all tests here they are of the models as trained: another seed alone
+metric's mean over the seeds, sessions resampled and flipped whole, Holm over all comparisons of one call. What is the
+same in every case is none of them. Like all tests here they are of the models as trained: another seed alone
 may move a model significantly.
 """
 
@@ -21,6 +21,7 @@ from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.evaluation.metrics import METRICS
 from recbole_hiersrec.evaluation.significance import (
+    LEVEL_WITH,
     RESAMPLES,
     Interval,
     bootstrap_means,
@@ -28,7 +29,6 @@ from recbole_hiersrec.evaluation.significance import (
     interval,
     sign_flip_p_values,
 )
-from recbole_hiersrec.reading import parse
 from recbole_hiersrec.report.comparison import LEVEL, SEED, Group, sessions_of
 from recbole_hiersrec.report.document import Block, Bullets, Heading, Text
 from recbole_hiersrec.report.folder import Suite
@@ -39,9 +39,8 @@ from recbole_hiersrec.report.markdown import to_markdown
 from recbole_hiersrec.report.table import Table
 from recbole_hiersrec.report.tables import Entry, entries
 from recbole_hiersrec.retrieval.budget import candidate_label
-from recbole_hiersrec.settings import ProtocolSettings
 
-FELL, ROSE, LEVEL_WITH, SAME = "fell", "rose", "not significant", "same ranks"
+FELL, ROSE, NOT_SURE, SAME = "fell", "rose", "not significant", "the same"
 NOTE = (
     f"Each test case with its mean over the seeds. 95 %: {RESAMPLES:,} bootstrap resamples of whole sessions; p: "
     "two-sided randomisation test, signs of whole sessions flipped; Holm: corrected over the comparisons of all tables "
@@ -49,7 +48,6 @@ NOTE = (
     "may move one."
 )
 MUST_BE_SAME: Sequence[tuple[str, Callable[[Record], Any]]] = (
-    ("protocol", lambda record: parse(ProtocolSettings, record["job"]["protocol"], record["key"])),
     ("test cases", lambda record: record["data"]["cases"]),
     ("item universe", lambda record: record["data"]["universe"]),
     ("files of the data set", lambda record: record["job"]["data_hash"]),
@@ -68,7 +66,7 @@ class Change:
         old: its mean over the cases then.
         new: and now.
         difference: new less old, with its interval.
-        p_value: of the test; NaN of the same ranks.
+        p_value: of the test; NaN where every case is the same.
         p_holm: corrected.
         n_cases: test cases.
     """
@@ -90,7 +88,7 @@ class Change:
         if np.isnan(self.p_value):
             return SAME
         if self.p_holm >= LEVEL:
-            return LEVEL_WITH
+            return NOT_SURE
         return FELL if self.difference.mean < 0 else ROSE
 
     def cells(self) -> list[str]:
@@ -136,7 +134,7 @@ class Changes:
             return "Nothing could be compared."
         counts = {
             word: sum(change.verdict == word for change in self.changes)
-            for word in (FELL, ROSE, LEVEL_WITH, SAME)
+            for word in (FELL, ROSE, NOT_SURE, SAME)
         }
         return ", ".join(f"{word}: {number}" for word, number in counts.items()) + "."
 
@@ -286,7 +284,7 @@ def _changes(
     for items in ("all", *(candidate_label(*key) for key in keys if key in old_keys)):
         values, of_old = (_values(ranks, items, name, int(k)) for ranks in (now, then))
         moved, means = values - of_old, (float(of_old.mean()), float(values.mean()))
-        if not moved.any():
+        if np.abs(moved).max() <= LEVEL_WITH:
             same = Interval(0.0, 0.0, 0.0)
             yield Change(group, line.model, items, metric, *means, same, float("nan"), len(moved))
             continue

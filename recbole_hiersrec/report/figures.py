@@ -58,10 +58,11 @@ def model_colours(models: Sequence[str]) -> Colours:
     from matplotlib.colors import to_hex
 
     names, palette = sorted(set(models)), sns.color_palette("colorblind", 10)
-    return {
-        name: to_hex([0.6 ** (number // 10) * part for part in palette[number % 10]])
-        for number, name in enumerate(names)
-    }
+    found = {}
+    for number, name in enumerate(names):
+        red, green, blue = (0.6 ** (number // 10) * part for part in palette[number % 10])
+        found[name] = to_hex((red, green, blue))
+    return found
 
 
 def _svg(
@@ -193,9 +194,9 @@ def latency_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
     return rows
 
 
-def front(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def front(rows: Sequence[Mapping[Any, Any]]) -> list[Mapping[Any, Any]]:
     """Of :func:`latency_rows` those that no other one beats in latency and accuracy, fastest first."""
-    found: list[Mapping[str, Any]] = []
+    found: list[Mapping[Any, Any]] = []
     for row in sorted(rows, key=lambda row: (row["ms"], -row["value"])):
         if not found or row["value"] > found[-1]["value"]:
             found.append(row)

@@ -90,10 +90,10 @@ def write_report(
             nothing is written; or the folder cannot be written.
     """
     groups = [(title, tables.entries(members)) for title, members in table_groups(records)]
+    comparisons = compare(folder, records)
     seen = {"md", "html"} & set(formats)
     colours = model_colours([record["job"]["name"] for record in records]) if seen else {}
     drawn = _drawn(records, groups, colours) if seen else {}
-    comparisons = compare(folder, records)
     blocks = document(records, missing, drawn, comparisons, skipped)
     titles = {block.file: (block.full_caption, block.says) for block in blocks if isinstance(block, Figure)}
     figures = {name: labelled(picture, *titles[name]) for name, picture in drawn.items()}

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from html import escape
 from io import BytesIO
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ def panels(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    exact = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": title}
+    exact: dict[Any, Any] = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": title}
     with sns.axes_style("whitegrid", STYLE), sns.plotting_context("notebook"), rc_context(exact):
         figure = Figure(figsize=(9.0, 4.8), layout="constrained")
         FigureCanvasAgg(figure)  # no window system, and the caller's own backend stays as it is

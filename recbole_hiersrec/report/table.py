@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
-from typing import Literal
 
 from recbole_hiersrec.report.escaping import latex, markdown
 
@@ -95,7 +94,7 @@ class Table:
         """Footnotes of the views that show marks."""
         return [*([self.mark_note] if self.marked else []), *self.notes]
 
-    def places(self) -> dict[tuple[int, int], Literal[1, 2]]:
+    def places(self) -> dict[tuple[int, int], int]:
         """(row, column) of the best (1) and second best (2) of their competitors, as shown; of equals, all are.
 
         Lines that are not ranked (:data:`MARK`, :data:`FEWER`) do not compete, nor does anything without a rival.
@@ -105,7 +104,7 @@ class Table:
             for number, row in enumerate(self.rows)
             if not any(sign in cell for cell in row for sign in (MARK, FEWER))
         ]
-        found: dict[tuple[int, int], Literal[1, 2]] = {}
+        found: dict[tuple[int, int], int] = {}
         for column, header in enumerate(self.headers):
             if header in self.higher or header in self.lower:
                 sign = 1 if header in self.higher else -1
@@ -115,7 +114,7 @@ class Table:
                 found |= self._best([(row, column) for column in range(self.across, len(self.headers))], 1)
         return found
 
-    def _best(self, cells: Sequence[tuple[int, int]], sign: int) -> dict[tuple[int, int], Literal[1, 2]]:
+    def _best(self, cells: Sequence[tuple[int, int]], sign: int) -> dict[tuple[int, int], int]:
         values = {
             at: sign * value for at in cells if (value := number_in(self.rows[at[0]][at[1]])) is not None
         }
