@@ -28,6 +28,8 @@ results = typer.Typer(help="Keep, check and join what benchmarks produced.", no_
 app.add_typer(data, name="data")
 app.add_typer(tune, name="tune")
 app.add_typer(results, name="results")
+leaderboard = typer.Typer(help="All suites on one page.", no_args_is_help=True)
+app.add_typer(leaderboard, name="leaderboard")
 
 Runs = Annotated[Path, typer.Option(help="Folder that bench writes to and resumes from.")]
 
@@ -182,6 +184,21 @@ def merge_results(
         merged = merge(folders, out)
         typer.echo(f"merged: {out}: {merged.summary()}")
         typer.echo(f"report: {out / 'report.md'}")
+
+
+@leaderboard.command("build")
+def build_leaderboard(
+    folders: Annotated[list[Path], typer.Argument(help="Suites' folders: results/*, runs/NAME.")],
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("site"),
+    debug: Debug = False,
+) -> None:
+    """Write a static page over all suites: filter, sort, and open a row for its settings, command, records, curve."""
+    with one_line_errors(debug, "every file is whole, as it was before or new"):
+        from recbole_hiersrec.report.leaderboard import PAGE, build
+
+        for folder in build(folders, out):
+            typer.echo(f"left out, no suite's folder: {folder}")
+        typer.echo(f"leaderboard: {out / PAGE}")
 
 
 def main() -> None:

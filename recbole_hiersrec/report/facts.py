@@ -138,23 +138,24 @@ def provenance(records: Sequence[Record], suites: Sequence[str]) -> list[Block]:
     for title, section in (("Machine", "machine"), ("Versions", "versions")):
         different = _distinct(record[section] for record in ordered)
         parts += [Heading(2, title), *(facts(found) for found in different)]
-    commands = [
-        f"hiersrec bench {suite}"
-        if resources.suite(suite).is_file()
-        else f"hiersrec bench FILE    # FILE: the YAML file of suite {suite}"
-        for suite in suites
-    ]
     commits = _several(record.get("commit") or "unknown" for record in ordered)
     codes = _several(record.get("code") or "unknown" for record in ordered)
     parts += [
         Heading(2, "Make it again"),
         Text(f"Commit: {commits}. SHA-256 of the code: {codes}."),
-        Code(commands),
+        Code([bench_command(suite) for suite in suites]),
     ]
     warnings = sorted(
         {f"{record['job']['name']}: {text}" for record in ordered for text in record.get("warnings", ())}
     )
     return [*parts, Heading(2, "Warnings"), Bullets(warnings)] if warnings else parts
+
+
+def bench_command(suite: str) -> str:
+    """What runs a suite; of one that does not ship, the user has the file."""
+    if resources.suite(suite).is_file():
+        return f"hiersrec bench {suite}"
+    return f"hiersrec bench FILE    # FILE: the YAML file of suite {suite}"
 
 
 def _definitions(records: Sequence[Record]) -> Bullets:
