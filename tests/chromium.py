@@ -64,7 +64,7 @@ class Page:
     def press(self, key: str) -> None:
         """Press and release a key, as a user would."""
         text = {"Enter": "\r", " ": " "}.get(key, "" if len(key) > 1 else key)
-        code = {"Enter": 13, " ": 32, "Tab": 9}.get(key, ord(key.upper()[0]))
+        code = {"Enter": 13, " ": 32, "Tab": 9, "Escape": 27}.get(key, ord(key.upper()[0]))
         for kind in ("keyDown", "keyUp"):
             told = {"text": text} if kind == "keyDown" and text else {}
             self._call(

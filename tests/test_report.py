@@ -303,6 +303,15 @@ def test_claim_names_place_and_one_fraction_a_rule(records: Records) -> None:
     assert "HierSRec (every position) is 2nd of 3; scoring" in render_page(records, [], [])
 
 
+def test_claim_names_the_two_ends_of_many_rules(records: Records) -> None:
+    for rule, share in (("k-means", 1.25), ("mixed", 1.0), ("popularity", 0.5)):
+        add_rule(records[0], rule, share)
+    assert (
+        "is 1st of 3; scoring 4 % of the items it keeps 44.0 % (rule popularity) to 110.0 % (rule k-means) of its "
+        "NDCG@10, by 4 rules. Shares above 100 %" in render_page(records, [], [])
+    )
+
+
 def test_claim_leaves_out_what_was_not_measured(records: Records) -> None:
     records[0]["timing"] = []
     assert "(rule cells, 6.0 % of the items scanned). One seed" in render_page(records, [], [])
@@ -507,6 +516,7 @@ def test_stale_figures_go(tmp_path: Path, records: Records) -> None:
 def test_model_keeps_its_colour() -> None:
     assert model_colours(["b", "a", "b"]) == model_colours(["a", "b"])
     assert len(set(model_colours(["a", "b", "c"]).values())) == 3
+    assert len(set(model_colours([str(number) for number in range(30)]).values())) == 30
 
 
 def test_report_needs_neither_torch_nor_recbole(tmp_path: Path, records: Records) -> None:

@@ -60,7 +60,7 @@ def model_colours(models: Sequence[str]) -> Colours:
     names, palette = sorted(set(models)), sns.color_palette("colorblind", 10)
     found = {}
     for number, name in enumerate(names):
-        red, green, blue = (0.6 ** (number // 10) * part for part in palette[number % 10])
+        red, green, blue = (0.7 ** (number // 10) * part for part in palette[number % 10])
         found[name] = to_hex((red, green, blue))
     return found
 

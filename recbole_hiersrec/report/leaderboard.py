@@ -19,13 +19,13 @@ from recbole_hiersrec.report.figures import model_colours
 from recbole_hiersrec.report.folder import Suite, read_suite
 from recbole_hiersrec.report.frame import SAME, table_groups
 from recbole_hiersrec.report.html import rendered
-from recbole_hiersrec.report.table import Table
-from recbole_hiersrec.report.tables import Entry, accuracy_value, entries, headline_value, marks, number
+from recbole_hiersrec.report.table import Table, number_in
+from recbole_hiersrec.report.tables import Entry, accuracy_value, entries, marks, number
 
 PAGE = "index.html"
 TITLE = "Leaderboard"
 CHOICES = ("data set", "protocol", "items", "side information", "suite")
-WIDTH, HEIGHT = 320.0, 90.0  # of a curve
+WIDTH, HEIGHT = 320.0, 60.0  # of a curve
 
 
 @dataclass(frozen=True)
@@ -47,23 +47,18 @@ class Line:
     def rows(self, metrics: Sequence[tuple[str, int]]) -> list[list[str]]:
         """All items first, then candidates; "-" for metrics that the suite does not have."""
         sets: list[tuple[str, str, float | None, str]] = [("all items", "", None, "")]
-        for rule, share in candidate_keys(self.entry.records[0]):
-            sets.append(("candidates", f"{rule}, {100 * share:g} %", share, rule))
-        return [
-            [
-                *(self.dataset, self.protocol, self.entry.label, items, shown),
-                side_information(self.entry.records[0]["job"]),
-                *(
-                    number(
-                        self.entry.values(partial(accuracy_value, metric=m, k=k, fraction=share, rule=rule)),
-                        4,
-                    )
-                    for m, k in metrics
-                ),
-                *(str(len(self.entry.records)), self.suite),
-            ]
-            for items, shown, share, rule in sets
+        sets += [
+            ("candidates", f"{rule}, {100 * share:g} %", share, rule)
+            for rule, share in candidate_keys(self.entry.records[0])
         ]
+        job, n_seeds = self.entry.records[0]["job"], str(len(self.entry.records))
+        rows = []
+        for items, shown, fraction, rule in sets:
+            gets = (partial(accuracy_value, metric=m, k=k, fraction=fraction, rule=rule) for m, k in metrics)
+            values = [number(self.entry.values(get), 4) for get in gets]
+            where = (self.dataset, self.protocol, side_information(job), n_seeds, self.suite)
+            rows.append([self.entry.label, *values, items, shown, *where])
+        return rows
 
     def details(self) -> dict[str, Any]:
         """What its dialog shows."""
@@ -160,27 +155,32 @@ def build(folders: Sequence[Path], out: Path) -> list[Path]:
 
 def render(suites: Sequence[Suite]) -> str:
     """The page."""
-    lines = sorted(
-        (
-            Line(_name(suite), dataset, protocol, entry)
-            for suite in suites
-            for (dataset, protocol), members in table_groups(suite.records)
-            for entry in entries(members)
-        ),
-        key=lambda line: (line.dataset, line.protocol, -(line.entry.mean(headline_value) or 0.0), line.suite),
-    )
+    lines = [
+        Line(_name(suite), dataset, protocol, entry)
+        for suite in suites
+        for (dataset, protocol), members in table_groups(suite.records)
+        for entry in entries(members)
+    ]
     metrics = _metrics(lines)
-    by_line = [line.rows(metrics) for line in lines]
-    numbered = [(place, row) for place, rows in enumerate(by_line) for row in rows]
     names = [f"{metric}@{k}" for metric, k in metrics]
-    headers = ["data set", "protocol", "model", "items", "rule", "side information", *names, "seeds", "suite"]
-    table = Table(TITLE, headers, [row for _, row in numbered], marks([line.entry for line in lines]))
+    headers = ["model", *names, "items", "rule", "data set", "protocol", "side information", "seeds", "suite"]
+    numbered = [(row, place) for place, line in enumerate(lines) for row in line.rows(metrics)]
+
+    def order(one: tuple[list[str], int]) -> tuple[Any, ...]:
+        """By data set and protocol, all items before candidates, the best first."""
+        cells, line = dict(zip(headers, one[0], strict=True)), lines[one[1]]
+        value = number_in(cells[names[0]])
+        place = (line.dataset, line.protocol, cells["items"] != "all items")
+        return (*place, not line.entry.ranked, value is None, -(value or 0.0), line.entry.label, line.suite)
+
+    numbered.sort(key=order)
+    table = Table(TITLE, headers, [row for row, _ in numbered], marks([line.entry for line in lines]))
     hues = model_colours([line.entry.model for line in lines])
     return rendered(
         "leaderboard.html.j2",
         title=TITLE,
         table=table,
-        links={row: f"entry-{place}" for row, (place, _) in enumerate(numbered)},
+        links={number: f"entry-{place}" for number, (_, place) in enumerate(numbered)},
         choices=CHOICES,
         metrics=names,
         warnings=_warnings(suites),
