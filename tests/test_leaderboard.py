@@ -69,6 +69,20 @@ def test_every_line_and_candidate_set_has_a_row(site: Path) -> None:
     assert values[2:5] == sorted(values[2:5], reverse=True)
 
 
+def test_all_items_come_before_candidates_and_then_the_best(suites: list[Path], tmp_path: Path) -> None:
+    other = Path(shutil.copytree(suites[0], tmp_path / "other"))
+    for path in (other / "jobs").glob("*/record.json"):
+        record = json.loads(path.read_text())
+        for row in record["accuracy"]:
+            row["value"] += row["item_fraction"] or 0.0  # candidates above everything
+        path.write_text(json.dumps(record))
+    assert build(other, "--out", tmp_path / "site").exit_code == 0
+    body = (tmp_path / "site" / "index.html").read_text().split("<tbody>")[1].split("</tbody>")[0]
+    items = re.findall(r">(all items|candidates)<", body)
+    assert items == ["all items"] * 3 + ["candidates"] * 2
+    assert re.findall(r">cells, (\d+) %<", body) == ["10", "4"]
+
+
 def test_a_row_leads_to_settings_command_curve_and_records(site: Path, suites: list[Path]) -> None:
     page = (site / "index.html").read_text()
     dialogs = page.split("<dialog ")[1:]

@@ -144,7 +144,7 @@ def test_without_scripts_the_tables_are_plain(browser: chromium.Page, report: Pa
 
 def test_print_has_no_controls_and_is_black_on_white(browser: chromium.Page, report: Path) -> None:
     browser.open(report, dark=True, media="print")
-    hidden = "[...document.querySelectorAll('.filter, nav')].every((e) => e.offsetParent === null)"
+    hidden = "[...document.querySelectorAll('.filter, .filters, nav')].every((e) => e.offsetParent === null)"
     assert browser.run(hidden)
     assert browser.run("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
     assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
