@@ -75,9 +75,15 @@ def test_all_items_come_before_candidates_and_then_the_best(suites: list[Path], 
         record = json.loads(path.read_text())
         for row in record["accuracy"]:
             row["value"] += row["item_fraction"] or 0.0  # candidates above everything
+            if row["variant"] == "all items":  # the last one in the suite is the best, by what is not shown
+                row["value"] = 0.5 + {"HierSRec": 1e-6, "SASRecAllPositions": 2e-6}.get(
+                    record["job"]["name"], 3e-6
+                )
         path.write_text(json.dumps(record))
     assert build(other, "--out", tmp_path / "site").exit_code == 0
     body = (tmp_path / "site" / "index.html").read_text().split("<tbody>")[1].split("</tbody>")[0]
+    names = re.findall(r'#entry-\d+">(\w+) ', body)
+    assert names[:3] == ["SequentialPop", "SASRecAllPositions", "HierSRec"]
     items = re.findall(r">(all items|candidates)<", body)
     assert items == ["all items"] * 3 + ["candidates"] * 2
     assert re.findall(r">cells, (\d+) %<", body) == ["10", "4"]

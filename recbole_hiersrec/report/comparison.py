@@ -185,9 +185,8 @@ def compare(folder: Path, records: Sequence[Record]) -> dict[Group, Comparison]:
     from threadpoolctl import threadpool_limits
 
     found: dict[Group, Comparison] = {}
-    with threadpool_limits(
-        1
-    ):  # small products: more threads wait for each other, beside a busy process for minutes
+    # The products are small: more threads than one wait for each other, beside a busy process for minutes.
+    with threadpool_limits(1):
         for group, members in table_groups(records):
             lines = [
                 (line, [read_ranks(folder, record) for record in line.records])

@@ -32,12 +32,12 @@ def draw_all(lines: Sequence[Entry], colours: Colours, title: str) -> dict[str, 
     """File name stem -> SVG of every figure that the records hold something for."""
     drawn = {}
     for stem, rows, draw in (
-        ("accuracy", accuracy_rows(lines), _draw_accuracy),
+        ("accuracy", _accuracy_rows(lines), _draw_accuracy),
         ("candidates", candidate_rows(lines), _draw_candidates),
         ("scanned", scanned_rows(lines), _draw_scanned),
         ("latency", latency_rows(lines), _draw_latency),
         ("learning", learning_rows(lines), _draw_learning),
-        ("popularity", popularity_rows(lines), _draw_popularity),
+        ("popularity", _popularity_rows(lines), _draw_popularity),
     ):
         if rows:
             metric, k = headline(lines[0].records[0]["job"]["metrics"], lines[0].records[0]["job"]["ks"])
@@ -77,7 +77,7 @@ def _svg(
     return svg(lambda axes: draw(axes, pd.DataFrame(rows), colours, metric), title)
 
 
-def accuracy_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
+def _accuracy_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
     return [{"model": line.label, "value": value} for line in lines for value in line.values(headline_value)]
 
 
@@ -255,7 +255,7 @@ def _draw_learning(axes: Axes, frame: pd.DataFrame, colours: Colours, _: str) ->
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", title=None)
 
 
-def popularity_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
+def _popularity_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
     ranked = [line for line in lines if line.ranked]
     cases = slice_cases(ranked, TARGET)
     return [

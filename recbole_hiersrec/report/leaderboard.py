@@ -19,7 +19,7 @@ from recbole_hiersrec.report.figures import model_colours
 from recbole_hiersrec.report.folder import Suite, read_suite
 from recbole_hiersrec.report.frame import SAME, table_groups
 from recbole_hiersrec.report.html import rendered
-from recbole_hiersrec.report.table import Table, number_in
+from recbole_hiersrec.report.table import Table
 from recbole_hiersrec.report.tables import Entry, accuracy_value, entries, marks, number
 
 PAGE = "index.html"
@@ -44,8 +44,8 @@ class Line:
     protocol: str
     entry: Entry
 
-    def rows(self, metrics: Sequence[tuple[str, int]]) -> list[list[str]]:
-        """All items first, then candidates; "-" for metrics that the suite does not have."""
+    def rows(self, metrics: Sequence[tuple[str, int]]) -> list[tuple[float | None, list[str]]]:
+        """(mean of the first metric, cells) for all items and each candidate set; "-" for what the suite lacks."""
         sets: list[tuple[str, str, float | None, str]] = [("all items", "", None, "")]
         sets += [
             ("candidates", f"{rule}, {100 * share:g} %", share, rule)
@@ -54,10 +54,10 @@ class Line:
         job, n_seeds = self.entry.records[0]["job"], str(len(self.entry.records))
         rows = []
         for items, shown, fraction, rule in sets:
-            gets = (partial(accuracy_value, metric=m, k=k, fraction=fraction, rule=rule) for m, k in metrics)
+            gets = [partial(accuracy_value, metric=m, k=k, fraction=fraction, rule=rule) for m, k in metrics]
             values = [number(self.entry.values(get), 4) for get in gets]
             where = (self.dataset, self.protocol, side_information(job), n_seeds, self.suite)
-            rows.append([self.entry.label, *values, items, shown, *where])
+            rows.append((self.entry.mean(gets[0]), [self.entry.label, *values, items, shown, *where]))
         return rows
 
     def details(self) -> dict[str, Any]:
@@ -164,23 +164,26 @@ def render(suites: Sequence[Suite]) -> str:
     metrics = _metrics(lines)
     names = [f"{metric}@{k}" for metric, k in metrics]
     headers = ["model", *names, "items", "rule", "data set", "protocol", "side information", "seeds", "suite"]
-    numbered = [(row, place) for place, line in enumerate(lines) for row in line.rows(metrics)]
+    numbered = [
+        (value, cells, place) for place, line in enumerate(lines) for value, cells in line.rows(metrics)
+    ]
 
-    def order(one: tuple[list[str], int]) -> tuple[Any, ...]:
+    def order(one: tuple[float | None, list[str], int]) -> tuple[Any, ...]:
         """By data set and protocol, all items before candidates, the best first."""
-        cells, line = dict(zip(headers, one[0], strict=True)), lines[one[1]]
-        value = number_in(cells[names[0]])
-        place = (line.dataset, line.protocol, cells["items"] != "all items")
-        return (*place, not line.entry.ranked, value is None, -(value or 0.0), line.entry.label, line.suite)
+        value, cells, place = one
+        line, candidates = lines[place], "all items" not in cells[1:]
+        ranked = (not line.entry.ranked, value is None, -(value or 0.0))
+        return (line.dataset, line.protocol, candidates, *ranked, line.entry.label, line.suite)
 
     numbered.sort(key=order)
-    table = Table(TITLE, headers, [row for row, _ in numbered], marks([line.entry for line in lines]))
+    rows = [cells for _, cells, _ in numbered]
+    table = Table(TITLE, headers, rows, marks([line.entry for line in lines]))
     hues = model_colours([line.entry.model for line in lines])
     return rendered(
         "leaderboard.html.j2",
         title=TITLE,
         table=table,
-        links={number: f"entry-{place}" for number, (_, place) in enumerate(numbered)},
+        links={number: f"entry-{place}" for number, (_, _, place) in enumerate(numbered)},
         choices=CHOICES,
         metrics=names,
         warnings=_warnings(suites),
