@@ -1,6 +1,6 @@
 """The command `hiersrec`: parsing and printing only.
 
-Exit status: 0 done, 1 jobs failed or figures differ, 2 wrong input, 130 stopped with Ctrl-C.
+Exit status: 0 done, 1 jobs failed, figures differ or fell, 2 wrong input, 130 stopped with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from recbole_hiersrec import __version__
 from recbole_hiersrec.cli_data import data
 from recbole_hiersrec.cli_errors import Debug, one_line_errors
 from recbole_hiersrec.cli_tune import tune
+from recbole_hiersrec.errors import InputError
 
 app = typer.Typer(
     help="HierSRec for RecBole: data sets and benchmarks of session-based recommenders.",
@@ -27,6 +28,8 @@ results = typer.Typer(help="Keep, check and join what benchmarks produced.", no_
 app.add_typer(data, name="data")
 app.add_typer(tune, name="tune")
 app.add_typer(results, name="results")
+leaderboard = typer.Typer(help="All suites on one page.", no_args_is_help=True)
+app.add_typer(leaderboard, name="leaderboard")
 
 Runs = Annotated[Path, typer.Option(help="Folder that bench writes to and resumes from.")]
 
@@ -87,7 +90,7 @@ def bench(
         with outcome.store.open():
             comparisons = write_report(folder, outcome.records, absent, outcome.skipped)
         typer.echo(terminal_lines(outcome.records, comparisons))
-        typer.echo(f"\nreport: {folder / 'report.md'}")
+        typer.echo(f"\nreport: {folder / 'report.md'} and report.html")
         if outcome.elsewhere:
             folders = " ".join(dict.fromkeys(str(other) for _, other in outcome.elsewhere))
             typer.echo(
@@ -98,6 +101,51 @@ def bench(
             typer.echo(f"hiersrec: failed: {job.label()}: {error}", err=True)
         if outcome.failed:
             raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A suite's folder: runs/NAME or results/NAME.")],
+    formats: Annotated[
+        str | None,
+        typer.Option("--format", help="md, html, csv, latex, with commas; md,html,csv when absent."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder that takes the files; FOLDER when absent.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="An older folder: say what moved, and write only with --out.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="With --against: tested instead of the headline, such as Recall@20.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Make a suite's report anew from its records and ranks.
+
+    With --against: exit status 1 if a metric fell significantly, 2 if nothing could be compared.
+    """
+    with one_line_errors(debug, "every file is whole, as it was before or new"):
+        from recbole_hiersrec.report.against import compare_suites, write_changes
+        from recbole_hiersrec.report.folder import make_report, read_suite
+        from recbole_hiersrec.report.page import DEFAULT, FILES, parse_formats
+
+        chosen = parse_formats(formats) if formats is not None else DEFAULT
+        if against is None:
+            if metric is not None:
+                raise InputError("--metric: received without --against; reports have all metrics")
+            make_report(folder, out, chosen)
+            for name in (name for one in chosen for name in FILES[one]):
+                typer.echo(f"report: {(out or folder) / name}")
+            return
+        if formats is not None and out is None:
+            raise InputError(
+                "--format: received with --against but without --out; name a folder for the files"
+            )
+        changes = compare_suites(read_suite(folder), read_suite(against), metric)
+        typer.echo(changes.text())
+        for path in write_changes(changes, out, chosen) if out else ():
+            typer.echo(f"report: {path}")
+        if changes.status:
+            raise typer.Exit(changes.status)
 
 
 @results.command("publish")
@@ -153,6 +201,21 @@ def merge_results(
         merged = merge(folders, out)
         typer.echo(f"merged: {out}: {merged.summary()}")
         typer.echo(f"report: {out / 'report.md'}")
+
+
+@leaderboard.command("build")
+def build_leaderboard(
+    folders: Annotated[list[Path], typer.Argument(help="Suites' folders: results/*, runs/NAME.")],
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("site"),
+    debug: Debug = False,
+) -> None:
+    """Write a static page over all suites: filter, sort, and open a row for its settings, command, records, curve."""
+    with one_line_errors(debug, "every file is whole, as it was before or new"):
+        from recbole_hiersrec.report.leaderboard import PAGE, build
+
+        for folder in build(folders, out):
+            typer.echo(f"left out, no suite's folder: {folder}")
+        typer.echo(f"leaderboard: {out / PAGE}")
 
 
 def main() -> None:

@@ -133,9 +133,9 @@ def show(
         found = summary(load_study(study, place_of(study, storage, runs)))
         typer.echo(text(found))
         folder = figures or runs / "studies" / f"{slug(study)}.figures"
-        for stem, png in draw_study(found).items():
-            write_bytes(writable_folder(folder) / f"{stem}.png", png)
-            typer.echo(f"figure: {folder / f'{stem}.png'}")
+        for stem, svg in draw_study(found).items():
+            write_bytes(writable_folder(folder) / f"{stem}.svg", svg)
+            typer.echo(f"figure: {folder / f'{stem}.svg'}")
 
 
 @tune.command()

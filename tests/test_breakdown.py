@@ -434,8 +434,8 @@ def test_the_page(tmp_path: Path, records: list[Record]) -> None:
         "### NDCG@10 by the target's popularity in training",
         "### Recommended lists",
         "### Calibration of category probabilities",
-        "(figures/popularity-toy.png)",
-        "(figures/reliability-toy.png)",
+        "(figures/popularity-toy.svg)",
+        "(figures/reliability-toy.svg)",
         "- expected calibration error: ",
         "- slices, means over seeds: ",
     ):

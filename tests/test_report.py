@@ -119,17 +119,18 @@ def test_order_of_records_changes_no_byte(tmp_path: Path, records: Records) -> N
     assert [str(file) for file in files] == [
         "accuracy.csv",
         "comparisons.csv",
-        "figures/accuracy-toy.png",
-        "figures/candidates-toy.png",
-        "figures/latency-toy.png",
-        "figures/learning-toy.png",
-        "figures/scanned-toy.png",
+        "figures/accuracy-toy.svg",
+        "figures/candidates-toy.svg",
+        "figures/latency-toy.svg",
+        "figures/learning-toy.svg",
+        "figures/scanned-toy.svg",
+        "report.html",
         "report.md",
         "timing.csv",
     ]
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
-    assert (tmp_path / "a" / "figures" / "latency-toy.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "a" / "figures" / "latency-toy.svg").read_bytes().startswith(b"<svg ")
 
 
 def test_leaderboard_is_sorted_and_names_the_way_of_training(records: Records) -> None:
@@ -251,7 +252,7 @@ def test_category_table_shows_the_majority_share_where_recorded(records: Records
 
 
 def test_page_says_what_it_rests_on(records: Records) -> None:
-    page = render_page(records, [], ["accuracy-toy.png"])
+    page = render_page(records, [], ["accuracy-toy.svg"])
     first = page.split("\n\n")[1]
     assert first.startswith(
         "**toy**: HierSRec (every position) has the highest NDCG@10 here, 0.0806, before SASRec"
@@ -262,7 +263,7 @@ def test_page_says_what_it_rests_on(records: Records) -> None:
         in first
     )
     for text in (
-        "figures/accuracy-toy.png",
+        "figures/accuracy-toy.svg",
         "0123abc",
         code_hash(),
         "abacus",
@@ -300,6 +301,15 @@ def test_claim_names_place_and_one_fraction_a_rule(records: Records) -> None:
         "accuracy"
     ]
     assert "HierSRec (every position) is 2nd of 3; scoring" in render_page(records, [], [])
+
+
+def test_claim_names_the_two_ends_of_many_rules(records: Records) -> None:
+    for rule, share in (("k-means", 1.25), ("mixed", 1.0), ("popularity", 0.5)):
+        add_rule(records[0], rule, share)
+    assert (
+        "is 1st of 3; scoring 4 % of the items it keeps 44.0 % (rule popularity) to 110.0 % (rule k-means) of its "
+        "NDCG@10, by 4 rules. Shares above 100 %" in render_page(records, [], [])
+    )
 
 
 def test_claim_leaves_out_what_was_not_measured(records: Records) -> None:
@@ -497,15 +507,16 @@ def test_stale_figures_go(tmp_path: Path, records: Records) -> None:
     write_report(tmp_path, records)
     write_report(tmp_path, records[2:])
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
-        "accuracy-toy.png",
-        "latency-toy.png",
-        "learning-toy.png",
+        "accuracy-toy.svg",
+        "latency-toy.svg",
+        "learning-toy.svg",
     ]
 
 
 def test_model_keeps_its_colour() -> None:
     assert model_colours(["b", "a", "b"]) == model_colours(["a", "b"])
     assert len(set(model_colours(["a", "b", "c"]).values())) == 3
+    assert len(set(model_colours([str(number) for number in range(30)]).values())) == 30
 
 
 def test_report_needs_neither_torch_nor_recbole(tmp_path: Path, records: Records) -> None:

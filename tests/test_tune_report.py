@@ -79,11 +79,12 @@ def test_the_report_has_the_section_and_its_figures(exported: Path) -> None:
     found = records(exported)
     for record in found:
         (exported / "jobs" / record["key"]).mkdir(parents=True)
-    page = render_page(found, [], ["tuning-history-HierSRec.toy.png"])
+    page = render_page(found, [], ["tuning-history-HierSRec.toy.svg"])
     assert "### Tuning" in page
     assert (
-        "![Validation metric of each trial, and the best so far.](figures/tuning-history-HierSRec.toy.png)"
-        in page
+        "![Validation metric of each trial, and the best so far. Best: 0.3000, trial 2 of 3 (learning_rate 0.001).]"
+        "(figures/tuning-history-HierSRec.toy.svg)\n\n"
+        "*HierSRec.toy: Validation metric of each trial, and the best so far.*" in page
     )
     assert set(tuning_figures(found)) == {"HierSRec.toy"}
     (exported / "HierSRec.toy.json").unlink()
@@ -112,7 +113,7 @@ def test_figures_are_drawn_of_what_there_is() -> None:
     two = [trial | {"values": trial["values"] and [*trial["values"], 5.0]} for trial in study()["trials"]]
     drawn = draw_study(study(trials=two, objectives=["NDCG@10", "latency"], front=[2]))
     assert "front" in drawn
-    assert all(png.startswith(b"\x89PNG") for png in drawn.values())
+    assert all(svg.startswith(b"<svg ") for svg in drawn.values())
     assert draw_study(study()) == draw_study(study())
 
 
@@ -125,7 +126,7 @@ def test_a_whole_report_is_written(exported: Path) -> None:
     write_report(exported / "runs", found)
     names = {path.name for path in (exported / "runs" / "figures").iterdir()}
     stems = ("history", "importance", "parallel")
-    assert {f"tuning-{stem}-HierSRec.toy.png" for stem in stems} <= names
+    assert {f"tuning-{stem}-HierSRec.toy.svg" for stem in stems} <= names
     assert [job.key for job in expand_again(exported)] == [record["key"] for record in found]
 
 

@@ -190,7 +190,7 @@ def test_the_pareto_front_is_that_of_both_objectives(tune: Callable[..., Any]) -
     assert set(study["front"]) == front
     assert study["best"] == max(values, key=lambda number: values[number][0])
     assert "Pareto front" in tune("show", "s").stdout
-    assert Path("runs/studies/s.figures/front.png").is_file()
+    assert Path("runs/studies/s.figures/front.svg").is_file()
 
 
 def test_a_suite_is_tuned_line_by_line(tune: Callable[..., Any], tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from recbole_hiersrec.evaluation.slices import (
     TARGET,
 )
 from recbole_hiersrec.report.frame import Record
-from recbole_hiersrec.report.tables import Entry, Table, accuracy_value, marks, number, percent
+from recbole_hiersrec.report.table import Table
+from recbole_hiersrec.report.tables import Entry, accuracy_value, marks, number, percent
 
 TITLES = {
     LENGTH: "items before the target",
@@ -46,7 +47,7 @@ def slices(lines: Sequence[Entry], kind: str) -> Table:
         means = (slice_mean(line, kind, name) for line in ranked)
         rows.append([name, str(n_cases), *("-" if value is None else f"{value:.4f}" for value in means)])
     headers = ["slice", "cases", *(line.short for line in ranked)]
-    return Table(f"{metric}@{k} by {_title(kind, ranked)}", headers, rows)
+    return Table(f"{metric}@{k} by {_title(kind, ranked)}", headers, rows, across=2)
 
 
 def slice_mean(line: Entry, kind: str, name: str) -> float | None:
@@ -92,7 +93,7 @@ def calibrations(lines: Sequence[Entry]) -> Table:
             errors = [section["error"] for section in found]
             rows.append([line.label, level, percent(confidence), percent(right), number(errors, 4)])
     headers = ["model", "level", "mean confidence", "right", "expected calibration error"]
-    return Table("Calibration of category probabilities", headers, rows, marks(shown))
+    return Table("Calibration of category probabilities", headers, rows, marks(shown), lower=headers[-1:])
 
 
 def levels(line: Entry) -> list[str]:

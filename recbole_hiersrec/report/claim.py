@@ -9,16 +9,21 @@ from statistics import mean
 from recbole_hiersrec.benchmark.rankfiles import candidate_keys
 from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.report import tables
+from recbole_hiersrec.report.comparison import Comparison
 from recbole_hiersrec.report.frame import Record
 from recbole_hiersrec.retrieval.budget import candidate_label
 
 NOT_TESTED = "No significance test was made"
-TESTED = "Intervals and tests stand under Comparisons in report.md"
+TESTED = "Intervals and tests stand under Comparisons"
+MOST_RULES = 3  # of more, sentences name the two ends
 SHOWN_FRACTION = 0.04  # sentences name one item fraction, the nearest to this; the tables have all
 
 
-def claim(title: str, records: Sequence[Record], tested: bool = False) -> str:
-    """The best model and the second, what candidates keep, and the caution; ``title`` names the table."""
+def claim(title: str, records: Sequence[Record], comparison: Comparison | None = None) -> str:
+    """The best model and the second, how sure that is, what candidates keep, and the caution.
+
+    ``title`` names the table.
+    """
     ranked = [line for line in tables.entries(records) if line.ranked]
     if not ranked:
         return f"**{title}**: no model has finished all its seeds within the limits, so nothing is ranked."
@@ -28,18 +33,19 @@ def claim(title: str, records: Sequence[Record], tested: bool = False) -> str:
         tie = ranked[1].mean(tables.headline_value) == best.mean(tables.headline_value)
         text += f", {'level with' if tie else 'before'} {ranked[1].label} with {_headline(ranked[1])}"
     shown = [line for line in ranked if candidate_keys(line.records[0])]
-    sentences = [text, *(_candidates(line, ranked) for line in shown)]
+    tested = comparison.sentence(best.model) if comparison else ""
+    sentences = [text, *([tested] if tested else []), *(_candidates(line, ranked) for line in shown)]
     shares = [_shares(line, rule, f) for line in shown for rule, f in _nearest(line)]
     if any(round(mean(share), 3) > 1 for share in shares if share):
         unmasked = records[0]["job"]["protocol"]["history"] == "unmasked"
         left_out = " or items of the session itself that the candidates leave out" if unmasked else ""
         sentences.append(f"Shares above 100 % may be chance{left_out}")
-    return f"{'. '.join(sentences)}. {caution(records, tested)}"
+    return f"{'. '.join(sentences)}. {caution(records, comparison is not None and comparison.has_tests)}"
 
 
-def caution(records: Sequence[Record], tested: bool = False) -> str:
-    """How many seeds and cases the figures rest on, and whether differences were tested."""
-    tests = TESTED if tested else NOT_TESTED
+def caution(records: Sequence[Record], tested: bool = False, where: str = "") -> str:
+    """How many seeds and cases the figures rest on, and whether differences were tested (``where``: in which file)."""
+    tests = f"{TESTED}{where}" if tested else NOT_TESTED
     seeds = sorted({record["job"]["seed"] for record in records})
     if len(seeds) == 1:
         return f"One seed ({seeds[0]}) and {case_count(records)}: small differences may be chance. {tests}."
@@ -69,10 +75,19 @@ def _headline(line: tables.Entry) -> str:
 
 def _candidates(line: tables.Entry, ranked: Sequence[tables.Entry]) -> str:
     place = f"{line.label} is {_ordinal(int(tables.rank(line, ranked)))} of {len(ranked)}"
+    name, rules = headline_name(line.records[0]), _nearest(line)
+    if len(rules) > MOST_RULES:
+        shares = {rule: 100 * mean(_shares(line, rule, f)) for rule, f in rules if _shares(line, rule, f)}
+        least, most = (choose(shares, key=lambda rule: shares[rule]) for choose in (min, max))
+        fractions = " or ".join(f"{100 * f:g}" for f in sorted({f for _, f in rules}))
+        return (
+            f"{place}; scoring {fractions} % of the items it keeps {shares[least]:.1f} % (rule {least}) to "
+            f"{shares[most]:.1f} % (rule {most}) of its {name}, by {len(shares)} rules"
+        )
     found = [
         f"scoring {100 * f:g} % of the items it keeps {tables.percent(_shares(line, rule, f))} of its "
-        f"{headline_name(line.records[0])} ({', '.join([f'rule {rule}', *_costs(line, rule, f)])})"
-        for rule, f in _nearest(line)
+        f"{name} ({', '.join([f'rule {rule}', *_costs(line, rule, f)])})"
+        for rule, f in rules
     ]
     return f"{place}; {'; '.join(found)}"
 

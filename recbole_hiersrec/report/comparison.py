@@ -32,7 +32,8 @@ from recbole_hiersrec.evaluation.significance import (
     win_tie_loss,
 )
 from recbole_hiersrec.report.frame import Record, table_groups
-from recbole_hiersrec.report.tables import Entry, Table, entries
+from recbole_hiersrec.report.table import ABOVE, BELOW, Table
+from recbole_hiersrec.report.tables import Entry, entries
 from recbole_hiersrec.retrieval.budget import candidate_label
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ NOTE = (
     "summed differences, in their standard deviations. better / equal / worse: of the test cases, each with its mean "
     "over seeds."
 )
+
+LEVEL = 0.05
+"""A difference is called significant where its p value after Holm is below this."""
 
 Group = tuple[str, str]
 """(data set, protocol): the borders of a table."""
@@ -102,9 +106,47 @@ class Comparison:
         note = NOTE.format(n_tests=len(self.difference_rows()))
         return Table("Comparisons", headers, rows, [note, *([] if finished else [lacking])])
 
+    @property
+    def has_tests(self) -> bool:
+        """Whether a model was compared with another."""
+        return bool(self.difference_rows())
+
     def difference_rows(self) -> list[Mapping[str, Any]]:
         """Rows of the models that were compared with the reference."""
         return self._of(DIFFERENCE)
+
+    def signs(self) -> dict[str, str]:
+        """Model -> ABOVE or BELOW, of those that differ significantly from the reference."""
+        return {
+            row["model"]: ABOVE if row["mean"] > 0 else BELOW
+            for row in self.difference_rows()
+            if is_significant(row)
+        }
+
+    def signs_note(self) -> str:
+        """What the marks of :meth:`signs` mean."""
+        return (
+            f"{ABOVE}, {BELOW}: {self.metric} significantly above, below that of {self.reference} (randomisation test "
+            f"by session, Holm, p < {LEVEL:g})."
+        )
+
+    def sentence(self, best: str) -> str:
+        """How sure the first place is: the best model beside the reference, or the reference beside the runner-up.
+
+        Args:
+            best: name of the model with the highest value; "" where the test says nothing of it.
+        """
+        rows = [row for row in self.difference_rows() if best in (row["model"], self.reference)]
+        if not rows:
+            return ""
+        row = max(rows, key=lambda row: (row["model"] == best, row["mean"]))
+        sure = "significant" if is_significant(row) else "not significant"
+        bounds = _bounds(row, "+.4f")
+        relative = "" if isnan(row["relative"]) else f", {100 * row['relative']:+.1f} %"
+        return (
+            f"{row['model']} less {self.reference}: {row['mean']:+.4f}{relative} (95 %: {bounds}; "
+            f"p after Holm {row['p_holm']:.4f}, {sure})"
+        )
 
     def kept_table(self) -> Table:
         """The share of its accuracy among all items that each model keeps on candidates."""
@@ -140,16 +182,25 @@ def compare(folder: Path, records: Sequence[Record]) -> dict[Group, Comparison]:
     Raises:
         InputError: a ranks.npz is damaged or does not fit its record.
     """
+    from threadpoolctl import threadpool_limits
+
     found: dict[Group, Comparison] = {}
-    for group, members in table_groups(records):
-        lines = [
-            (line, [read_ranks(folder, record) for record in line.records])
-            for line in entries(members)
-            if line.ranked and all(ranks_path(folder, record["key"]).exists() for record in line.records)
-        ]
-        if lines:
-            found[group] = compare_table(group, lines, members[0]["job"].get("reference", ""))
+    # The products are small: more threads than one wait for each other, beside a busy process for minutes.
+    with threadpool_limits(1):
+        for group, members in table_groups(records):
+            lines = [
+                (line, [read_ranks(folder, record) for record in line.records])
+                for line in entries(members)
+                if line.ranked and all(ranks_path(folder, record["key"]).exists() for record in line.records)
+            ]
+            if lines:
+                found[group] = compare_table(group, lines, members[0]["job"].get("reference", ""))
     return found
+
+
+def is_significant(row: Mapping[str, Any]) -> bool:
+    """Whether a difference is, after Holm's correction."""
+    return bool(row["p_holm"] < LEVEL)
 
 
 def comparison_frame(comparisons: Iterable[Comparison]) -> pd.DataFrame:
@@ -170,7 +221,7 @@ def compare_table(group: Group, lines: Sequence[tuple[Entry, Sequence[Ranks]]], 
     """
     job = lines[0][0].records[0]["job"]
     metric, k = headline(job["metrics"], job["ks"])
-    sessions = _sessions([one for _, ranks in lines for one in ranks])
+    sessions = sessions_of([one for _, ranks in lines for one in ranks])
     names: list[tuple[str, str]] = []  # (model, variant) of each series
     series: list[np.ndarray] = []  # per case, mean over seeds
     for line, ranks in lines:
@@ -200,8 +251,8 @@ def compare_table(group: Group, lines: Sequence[tuple[Entry, Sequence[Ranks]]], 
     return Comparison(reference, f"{metric}@{k}", rows)
 
 
-def _sessions(ranks: Sequence[Ranks]) -> np.ndarray:
-    """The session of each case, the same for all; ranks of versions that did not note it: each case its own."""
+def sessions_of(ranks: Sequence[Ranks]) -> np.ndarray:
+    """The session of each case, the same for all ``ranks``; versions that did not note it: each case its own."""
     noted = (one["session"] for one in ranks if "session" in one)
     return next(noted, np.arange(len(ranks[0]["all"])))
 

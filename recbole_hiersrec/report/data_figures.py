@@ -11,7 +11,7 @@ import numpy as np
 from recbole_hiersrec.atomic import writable_folder, write_bytes
 from recbole_hiersrec.data.describe import Description, top_share
 from recbole_hiersrec.data.taxonomy import IntArray
-from recbole_hiersrec.report.figures import png
+from recbole_hiersrec.report.pictures import png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

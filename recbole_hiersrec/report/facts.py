@@ -9,37 +9,44 @@ from typing import Any
 from recbole_hiersrec import resources
 from recbole_hiersrec.data.sessions import Leakage
 from recbole_hiersrec.data.taxonomy import LEARNED
+from recbole_hiersrec.report.document import Block, Bullets, Code, Heading, Text, facts
 from recbole_hiersrec.report.frame import Record
 
-DEFINITIONS = """\
-- rank: 1 + greater + (equal - 1) / 2, from how many ranked items score above the target, and how many, itself
-  among them, score the same: ties share their mean rank.
-- scored and scanned fraction: scored = items scored / items;
-  scanned = (vectors compared to find them + items scored) / items. The exact search finds the best of all items; of an
-  item it looks at in part, that part counts.
-- rules: cells: lists of the finest categories, cut by k-means; k-means: lists by the item vectors alone; mixed: half
-  from co-visitation, half from lists; hnsw: a graph of the item vectors; leaf-categories: whole finest categories by
-  predicted probability; last-category: that of the last item; co-visitation: what came soon after the last items;
-  popularity: what occurs most often. Items that are scored apart come first under every rule."""
+DEFINITIONS = (
+    "rank: 1 + greater + (equal - 1) / 2, from how many ranked items score above the target, and how "
+    "many, itself among them, score the same: ties share their mean rank.",
+    "scored and scanned fraction: scored = items scored / items; scanned = (vectors compared to find them "
+    "+ items scored) / items. The exact search finds the best of all items; of an item it looks at in "
+    "part, that part counts.",
+    "rules: cells: lists of the finest categories, cut by k-means; k-means: lists by the item vectors "
+    "alone; mixed: half from co-visitation, half from lists; hnsw: a graph of the item vectors; "
+    "leaf-categories: whole finest categories by predicted probability; last-category: that of the last item; "
+    "co-visitation: what came soon after the last items; popularity: what occurs most often. Items that "
+    "are scored apart come first under every rule.",
+)
 
-BEYOND = """\
-- slices, means over seeds: items before the target count all of the session, also those that a model is not shown.
-  Popularity of the target in training: head, the most popular items, with 20 % of the interactions; tail, the least
-  popular ones, with 20 %; middle, the others; cold, without any; items of one popularity stay together. In the history:
-  among the items that a model is shown. Categories: the 10 with most test cases, of the first level that has several.
-- recommended lists: the k best items of each test case, by the protocol's rule for items of the history; of equal
-  scores the lowest item id. Coverage: share of all items that are in a list. Gini: of how often each item is in one, 0
-  if all are equally often, near 1 if few items fill all lists. Novelty: mean of -log2 of the share of the training
-  interactions that a listed item has, in bits; an item without any counts as if it had one.
-- expected calibration error: cases in 15 bins of equal width by the probability of the likeliest category; the mean of
-  |share that is right - mean probability| over the bins, weighted by their cases."""
+BEYOND = (
+    "slices, means over seeds: items before the target count all of the session, also those that a model "
+    "is not shown. Popularity of the target in training: head, the most popular items, with 20 % of the "
+    "interactions; tail, the least popular ones, with 20 %; middle, the others; cold, without any; items "
+    "of one popularity stay together. In the history: among the items that a model is shown. Categories: "
+    "the 10 with most test cases, of the first level that has several.",
+    "recommended lists: the k best items of each test case, by the protocol's rule for items of the "
+    "history; of equal scores the lowest item id. Coverage: share of all items that are in a list. Gini: "
+    "of how often each item is in one, 0 if all are equally often, near 1 if few items fill all lists. "
+    "Novelty: mean of -log2 of the share of the training interactions that a listed item has, in bits; an "
+    "item without any counts as if it had one.",
+    "expected calibration error: cases in 15 bins of equal width by the probability of the likeliest "
+    "category; the mean of |share that is right - mean probability| over the bins, weighted by their "
+    "cases.",
+)
 
 LEARNED_FROM = "learned from the training part's co-occurrence"
 AFTER = "training interactions after the earliest test interaction"
 
 
-def data_facts(records: Sequence[Record]) -> str:
-    """The data set of the records of one table, as bullet points."""
+def data_facts(records: Sequence[Record]) -> Bullets:
+    """The data set of the records of one table."""
     record = max(records, key=lambda record: len(record["data"]["levels"]))
     data = record["data"]
     learned = learned_levels(records)
@@ -48,7 +55,7 @@ def data_facts(records: Sequence[Record]) -> str:
         + (f" ({LEARNED_FROM})" if level["name"] in learned else "")
         for level in data["levels"]
     )
-    facts = {  # not the training rows: they depend on how a model is trained
+    values = {  # not the training rows: they depend on how a model is trained
         "items": data["n_items"],
         "sessions": data["n_sessions"],
         **({"test sessions": data["n_test_sessions"]} if "n_test_sessions" in data else {}),
@@ -62,7 +69,7 @@ def data_facts(records: Sequence[Record]) -> str:
         "SHA-256 of the item universe": data["universe"],
         "SHA-256 of the test cases": data["cases"],
     }
-    return _bullets(facts)
+    return facts(values)
 
 
 def leakage_text(records: Sequence[Record]) -> str:
@@ -123,38 +130,38 @@ def _who(records: Sequence[Record], what: Callable[[Record], str]) -> str:
     )
 
 
-def provenance(records: Sequence[Record], suites: Sequence[str]) -> list[str]:
+def provenance(records: Sequence[Record], suites: Sequence[str]) -> list[Block]:
     """Protocol, machine, versions, and the commands that make the report again."""
     ordered = sorted(records, key=lambda record: record["key"])
-    parts = ["## Protocol and limits", _bullets(_protocol(ordered)), "### Definitions", _definitions(ordered)]
+    parts: list[Block] = [Heading(2, "Protocol and limits"), facts(_protocol(ordered))]
+    parts += [Heading(3, "Definitions"), _definitions(ordered)]
     for title, section in (("Machine", "machine"), ("Versions", "versions")):
         different = _distinct(record[section] for record in ordered)
-        parts += [f"## {title}", *(_bullets(found) for found in different)]
-    commands = [
-        f"hiersrec bench {suite}"
-        if resources.suite(suite).is_file()
-        else f"hiersrec bench FILE    # FILE: the YAML file of suite {suite}"
-        for suite in suites
-    ]
+        parts += [Heading(2, title), *(facts(found) for found in different)]
     commits = _several(record.get("commit") or "unknown" for record in ordered)
     codes = _several(record.get("code") or "unknown" for record in ordered)
     parts += [
-        "## Make it again",
-        f"Commit: {commits}. SHA-256 of the code: {codes}.",
-        "\n".join(["```", *commands, "```"]),
+        Heading(2, "Make it again"),
+        Text(f"Commit: {commits}. SHA-256 of the code: {codes}."),
+        Code([bench_command(suite) for suite in suites]),
     ]
     warnings = sorted(
         {f"{record['job']['name']}: {text}" for record in ordered for text in record.get("warnings", ())}
     )
-    if warnings:
-        parts += ["## Warnings", "\n".join(f"- {text}" for text in warnings)]
-    return parts
+    return [*parts, Heading(2, "Warnings"), Bullets(warnings)] if warnings else parts
 
 
-def _definitions(records: Sequence[Record]) -> str:
+def bench_command(suite: str) -> str:
+    """What runs a suite; of one that does not ship, the user has the file."""
+    if resources.suite(suite).is_file():
+        return f"hiersrec bench {suite}"
+    return f"hiersrec bench FILE    # FILE: the YAML file of suite {suite}"
+
+
+def _definitions(records: Sequence[Record]) -> Bullets:
     """Of what the records hold: those of older versions have no slices, lists and calibration."""
     beyond = any("slices" in record["data"] for record in records)
-    return f"{DEFINITIONS}\n{BEYOND}" if beyond else DEFINITIONS
+    return Bullets([*DEFINITIONS, *BEYOND] if beyond else DEFINITIONS)
 
 
 def _protocol(records: Sequence[Record]) -> dict[str, Any]:
@@ -193,7 +200,3 @@ def _several(values: Iterable[Any]) -> str:
 
 def _distinct(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return list({json.dumps(value, sort_keys=True): value for value in values}.values())
-
-
-def _bullets(facts: dict[str, Any]) -> str:
-    return "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in facts.items())

@@ -1,16 +1,16 @@
-"""Records of one (data set, protocol) -> figures as PNG bytes; a model has one colour in all of them."""
+"""Records of one (data set, protocol) -> figures as SVG bytes; a model has one colour in all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from recbole_hiersrec.benchmark.rankfiles import candidate_keys
 from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.evaluation.slices import TARGET
 from recbole_hiersrec.report.breakdown import levels, pooled_bins, slice_cases
+from recbole_hiersrec.report.pictures import INK, MUTED, panels, svg
 from recbole_hiersrec.report.tables import (
     Entry,
     accuracy_value,
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-Colours = Mapping[str, Any]
+Colours = Mapping[str, str]
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 
 
 def draw_all(lines: Sequence[Entry], colours: Colours, title: str) -> dict[str, bytes]:
-    """File name stem -> PNG of every figure that the records hold something for."""
+    """File name stem -> SVG of every figure that the records hold something for."""
     drawn = {}
     for stem, rows, draw in (
         ("accuracy", _accuracy_rows(lines), _draw_accuracy),
-        ("candidates", _candidate_rows(lines), _draw_candidates),
-        ("scanned", _scanned_rows(lines), _draw_scanned),
-        ("latency", _latency_rows(lines), _draw_latency),
-        ("learning", _learning_rows(lines), _draw_learning),
+        ("candidates", candidate_rows(lines), _draw_candidates),
+        ("scanned", scanned_rows(lines), _draw_scanned),
+        ("latency", latency_rows(lines), _draw_latency),
+        ("learning", learning_rows(lines), _draw_learning),
         ("popularity", _popularity_rows(lines), _draw_popularity),
     ):
         if rows:
             metric, k = headline(lines[0].records[0]["job"]["metrics"], lines[0].records[0]["job"]["ks"])
-            drawn[stem] = _png(
+            drawn[stem] = _svg(
                 rows, draw, {line.label: colours[line.model] for line in lines}, title, f"{metric}@{k}"
             )
     if any(levels(line) for line in lines):
@@ -50,14 +50,22 @@ def draw_all(lines: Sequence[Entry], colours: Colours, title: str) -> dict[str, 
 
 
 def model_colours(models: Sequence[str]) -> Colours:
-    """Model -> colour of a palette that colour-blind readers can tell apart; the same for the same models."""
+    """Model -> colour of a palette that colour-blind readers can tell apart; the same for the same models.
+
+    It has ten colours; beyond them they come again, darker.
+    """
     import seaborn as sns
+    from matplotlib.colors import to_hex
 
-    names = sorted(set(models))
-    return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+    names, palette = sorted(set(models)), sns.color_palette("colorblind", 10)
+    found = {}
+    for number, name in enumerate(names):
+        red, green, blue = (0.7 ** (number // 10) * part for part in palette[number % 10])
+        found[name] = to_hex((red, green, blue))
+    return found
 
 
-def _png(
+def _svg(
     rows: list[dict[str, Any]],
     draw: Callable[[Axes, pd.DataFrame, Colours, str], None],
     colours: Colours,
@@ -66,33 +74,7 @@ def _png(
 ) -> bytes:
     import pandas as pd
 
-    return png(lambda axes: draw(axes, pd.DataFrame(rows), colours, metric), title)
-
-
-def png(drawing: Callable[[Axes], None], title: str) -> bytes:
-    """One titled picture as PNG; the same drawing gives the same bytes."""
-    return panels([drawing], title)
-
-
-def panels(drawings: Sequence[Callable[[Axes], None]], title: str) -> bytes:
-    """Pictures side by side below one title, as PNG; the same drawings give the same bytes."""
-    import seaborn as sns
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
-        figure = Figure(figsize=(9.0, 4.8), layout="constrained")
-        FigureCanvasAgg(figure)  # no window system, and the caller's own backend stays as it is
-        every = [figure.add_subplot(1, len(drawings), number) for number in range(1, len(drawings) + 1)]
-        for drawing, axes in zip(drawings, every, strict=True):
-            drawing(axes)
-        if len(every) == 1:
-            every[0].set_title(title, fontsize="medium")
-        else:
-            figure.suptitle(title, fontsize="medium")
-        content = BytesIO()
-        figure.savefig(content, format="png", dpi=120, metadata={"Software": None})
-    return content.getvalue()
+    return svg(lambda axes: draw(axes, pd.DataFrame(rows), colours, metric), title)
 
 
 def _accuracy_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -105,8 +87,9 @@ def _draw_accuracy(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: st
     several = frame["model"].duplicated().any()
     bar = "sd" if several else None
     sns.barplot(
-        frame, x="value", y="model", hue="model", palette=colours, errorbar=bar, legend=False, ax=axes
-    )
+        frame, x="value", y="model", hue="model", palette=colours, errorbar=bar, legend=False, saturation=1, ax=axes,
+        err_kws={"color": INK, "linewidth": 1.5},
+    )  # fmt: skip
     for bars in axes.containers:
         if hasattr(bars, "patches"):
             axes.bar_label(bars, fmt="%.4f", padding=8)  # type: ignore[arg-type]
@@ -117,7 +100,7 @@ def _draw_accuracy(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: st
     axes.margins(x=0.15)
 
 
-def _candidate_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
+def candidate_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
     return [
         {
             "model": line.label,
@@ -133,10 +116,10 @@ def _candidate_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
     ]
 
 
-def _scanned_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
+def scanned_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
     """Seeds of a model joined: each has a slightly different scanned fraction, and is no point of its own."""
     points: dict[tuple[str, str, float], list[dict[str, Any]]] = {}
-    for row in _candidate_rows(lines):
+    for row in candidate_rows(lines):
         if row["scanned"] is not None:
             points.setdefault((row["model"], row["rule"], row["percent"]), []).append(row)
     return [
@@ -189,15 +172,16 @@ def _draw_kept(axes: Axes, frame: pd.DataFrame, x: str, errorbar: str | None, me
                     label=f"{rule}, {model}" if len(models) > 1 else rule,
                     dashes=False, linestyle=(0, dashes[number % len(dashes)] or ()),
                 )  # fmt: skip
-    axes.axhline(100, color="0.4", linestyle="--", linewidth=1)
+    axes.axhline(100, color=MUTED, linestyle="--", linewidth=1)
     axes.set_xscale("log")
     axes.set(ylabel=f"{metric} kept (% of all-item value)")
-    if len(models) == 1:
-        axes.set_title(models[0], loc="left", fontsize="small")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", title=None)
+    title = models[0] if len(models) == 1 else None
+    axes.legend(
+        loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", title=title, title_fontsize="small"
+    )
 
 
-def _latency_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
+def latency_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
     rows = []
     for line in lines:
         variants: list[tuple[str, float | None, str]] = [("all items", None, "")]
@@ -208,6 +192,15 @@ def _latency_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
             if ms is not None and value is not None:
                 rows.append({"model": line.label, "scored": rule or "all items", "ms": ms, "value": value})
     return rows
+
+
+def front(rows: Sequence[Mapping[Any, Any]]) -> list[Mapping[Any, Any]]:
+    """Of :func:`latency_rows` those that no other one beats in latency and accuracy, fastest first."""
+    found: list[Mapping[Any, Any]] = []
+    for row in sorted(rows, key=lambda row: (row["ms"], -row["value"])):
+        if not found or row["value"] > found[-1]["value"]:
+            found.append(row)
+    return found
 
 
 def _headline_at(record: Mapping[str, Any], fraction: float | None, rule: str) -> float | None:
@@ -227,11 +220,15 @@ def _draw_latency(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: str
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.plot(
+        *zip(*((row["ms"], row["value"]) for row in front(frame.to_dict("records"))), strict=True),
+        color=MUTED, linestyle="--", linewidth=1, drawstyle="steps-post", label="none faster and better", zorder=0,
+    )  # fmt: skip
     axes.set(xlabel="latency of one query (median, ms)", ylabel=metric)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
 
 
-def _learning_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
+def learning_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
     return [
         {
             "model": line.label,
@@ -251,18 +248,11 @@ def _draw_learning(axes: Axes, frame: pd.DataFrame, colours: Colours, _: str) ->
     import seaborn as sns
 
     sns.lineplot(
-        frame,
-        x="seconds",
-        y="valid",
-        hue="model",
-        units="seed",
-        estimator=None,
-        palette=colours,
-        marker="o",
-        ax=axes,
-    )
+        frame, x="seconds", y="valid", hue="model", style="model", units="seed", estimator=None, palette=colours,
+        markers=_markers(colours), dashes=False, ax=axes,
+    )  # fmt: skip
     axes.set(xlabel="training time (s)", ylabel=f"validation {frame['metric'].iloc[0]}")
-    _name_legend(axes)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", title=None)
 
 
 def _popularity_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -285,7 +275,9 @@ def _draw_popularity(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: 
 
     several = frame.duplicated(["model", "target"]).any()
     bar = "sd" if several else None
-    sns.barplot(frame, x="target", y="value", hue="model", palette=colours, errorbar=bar, ax=axes)
+    sns.barplot(
+        frame, x="target", y="value", hue="model", palette=colours, errorbar=bar, saturation=1, ax=axes
+    )
     axes.set(xlabel="", ylabel=metric + (" (mean ± SD of seeds)" if several else ""))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", title=None)
 
@@ -308,12 +300,13 @@ def _draw_reliability(axes: Axes, lines: Sequence[Entry], colours: Colours, leve
             axes.plot(confidence, accuracy, color=colours[line.model], linewidth=1, label=line.label)
             axes.scatter(confidence, accuracy, s=areas, color=[colours[line.model]])
             largest = max(largest, *confidence, *accuracy)
-    axes.plot([0, 1], [0, 1], color="0.4", linestyle="--", linewidth=1)
+    axes.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1)
     limits = (0, 1.05 * largest)
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="predicted probability", ylabel="share right")
     axes.set_title(level, fontsize="small")
     axes.legend(fontsize="x-small", title=None)
 
 
-def _name_legend(axes: Axes) -> None:
-    axes.legend(fontsize="small", title=None)
+def _markers(colours: Colours) -> dict[str, str]:
+    """A marker a label, so that curves are told apart by more than their colours."""
+    return {name: MARKERS[number % len(MARKERS)] for number, name in enumerate(sorted(colours))}

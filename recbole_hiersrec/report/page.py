@@ -1,22 +1,31 @@
-"""The report: records and ranks -> accuracy, timing and comparisons.csv, report.md, figures/*.png, terminal lines."""
+"""The report: records and ranks -> tables, figures and pages in a folder, and lines for the terminal."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from recbole_hiersrec.atomic import writable_folder, write_bytes, write_text
 from recbole_hiersrec.benchmark.suite import Job
+from recbole_hiersrec.benchmark.tuned import read_study
+from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.evaluation.slices import KINDS, TARGET
 from recbole_hiersrec.report import breakdown, tables, terminal
+from recbole_hiersrec.report.alternatives import says, study_says
 from recbole_hiersrec.report.claim import case_count, claim
 from recbole_hiersrec.report.comparison import Comparison, Group, compare, comparison_frame
+from recbole_hiersrec.report.document import Block, Bullets, Figure, Heading, Text, titled
 from recbole_hiersrec.report.facts import code_note, data_facts, learned_note, machine_note, provenance
 from recbole_hiersrec.report.figures import draw_all, model_colours
 from recbole_hiersrec.report.frame import Record, accuracy_frame, table_groups, timing_frame, to_csv
+from recbole_hiersrec.report.html import to_html
+from recbole_hiersrec.report.latex import to_latex
+from recbole_hiersrec.report.markdown import to_markdown
+from recbole_hiersrec.report.pictures import labelled
 from recbole_hiersrec.report.study_figures import STUDY_CAPTIONS
+from recbole_hiersrec.report.table import Table
 from recbole_hiersrec.report.tuning import tuning_figures, tuning_table
 
 CAPTIONS = {
@@ -28,6 +37,29 @@ CAPTIONS = {
     "popularity": "Accuracy by the target's popularity in training.",
     "reliability": "How often the likeliest category is right against its predicted probability; areas: test cases.",
 }
+FILES = {
+    "md": ("report.md",),
+    "html": ("report.html",),
+    "csv": ("accuracy.csv", "timing.csv", "comparisons.csv"),
+    "latex": ("report.tex",),
+}
+FORMATS = tuple(FILES)
+DEFAULT = ("md", "html", "csv")
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """Formats of a list such as "md,html".
+
+    Raises:
+        InputError: one of them is not known, or there is none.
+    """
+    found = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in found:
+        if name not in FORMATS:
+            raise InputError(
+                f"--format: received '{name}', allowed: {', '.join(FORMATS)}{nearest(name, FORMATS)}"
+            )
+    return found
 
 
 def write_report(
@@ -35,15 +67,20 @@ def write_report(
     records: Sequence[Record],
     missing: Sequence[Job] = (),
     skipped: Sequence[tuple[Job, str]] = (),
+    *,
+    out: Path | None = None,
+    formats: Collection[str] = DEFAULT,
 ) -> dict[Group, Comparison]:
-    """Write the tables, the page and the figures of ``records`` into ``folder``, each file in one step.
+    """Write the tables, pages and figures of ``records``, each file in one step, when all are made.
 
     Args:
-        folder: takes accuracy.csv, timing.csv, comparisons.csv, report.md and figures/; has the ranks that are
-            compared, as jobs/<key>/ranks.npz.
+        folder: has the ranks that are compared, as jobs/<key>/ranks.npz.
         records: of all finished jobs.
         missing: jobs without a record; the page names them.
         skipped: jobs whose model cannot use the data, and why.
+        out: takes the files; ``folder`` where there is none.
+        formats: of :data:`FORMATS`: csv is accuracy.csv, timing.csv and comparisons.csv; md is report.md and figures/;
+            html is report.html; latex is report.tex.
 
     Returns:
         the comparisons, by data set and protocol.
@@ -53,35 +90,59 @@ def write_report(
             nothing is written; or the folder cannot be written.
     """
     groups = [(title, tables.entries(members)) for title, members in table_groups(records)]
-    titles = _titles([group for group, _ in groups])
-    colours = model_colours([record["job"]["name"] for record in records])
-    figures = {
-        f"{stem}-{_slug(titles[group])}.png": png
-        for group, lines in groups
-        for stem, png in draw_all(lines, colours, ": ".join(group)).items()
-    }
-    figures |= {
-        f"tuning-{stem}-{_slug(name)}.png": png
-        for name, drawn in tuning_figures(records).items()
-        for stem, png in drawn.items()
-    }
     comparisons = compare(folder, records)
-    page = render_page(records, missing, tuple(figures), comparisons, skipped)
-    texts = {
-        "accuracy.csv": to_csv(accuracy_frame(records)),
-        "timing.csv": to_csv(timing_frame(records)),
-        "comparisons.csv": to_csv(comparison_frame(comparisons.values())),
-        "report.md": page,
-    }
-    plots = writable_folder(folder / "figures")
-    for name, png in figures.items():
-        write_bytes(plots / name, png)
+    seen = {"md", "html"} & set(formats)
+    colours = model_colours([record["job"]["name"] for record in records]) if seen else {}
+    drawn = _drawn(records, groups, colours) if seen else {}
+    blocks = document(records, missing, drawn, comparisons, skipped)
+    titles = {block.file: (block.full_caption, block.says) for block in blocks if isinstance(block, Figure)}
+    figures = {name: labelled(picture, *titles[name]) for name, picture in drawn.items()}
+    texts: dict[str, str] = {}
+    if "csv" in formats:
+        texts["accuracy.csv"] = to_csv(accuracy_frame(records))
+        texts["timing.csv"] = to_csv(timing_frame(records))
+        texts["comparisons.csv"] = to_csv(comparison_frame(comparisons.values()))
+    if "latex" in formats:
+        texts["report.tex"] = to_latex(blocks)
+    if "html" in formats:
+        looks = {name: colours[line.model] for _, lines in groups for line in lines for name in line.names}
+        texts["report.html"] = to_html(blocks, figures, looks)
+    if "md" in formats:
+        texts["report.md"] = to_markdown(blocks)
+    target = writable_folder(out or folder)
+    if "md" in formats:
+        _write_figures(target / "figures", figures, tidy=out is None)
     for name, text in texts.items():
-        write_text(folder / name, text)
-    for stale in plots.glob("*.png"):
+        write_text(target / name, text)
+    return comparisons
+
+
+def _drawn(
+    records: Sequence[Record],
+    groups: Sequence[tuple[Group, Sequence[tables.Entry]]],
+    colours: Mapping[str, str],
+) -> dict[str, bytes]:
+    """File name -> SVG of every figure."""
+    titles = _titles([group for group, _ in groups])
+    figures = {
+        f"{stem}-{_slug(titles[group])}.svg": picture
+        for group, lines in groups
+        for stem, picture in draw_all(lines, colours, ": ".join(group)).items()
+    }
+    return figures | {
+        f"tuning-{stem}-{_slug(name)}.svg": picture
+        for name, drawn in tuning_figures(records).items()
+        for stem, picture in drawn.items()
+    }
+
+
+def _write_figures(folder: Path, figures: Mapping[str, bytes], tidy: bool) -> None:
+    """Write all of them; ``tidy``: the folder is a report's own, and what an earlier one drew there goes."""
+    for name, picture in figures.items():
+        write_bytes(writable_folder(folder) / name, picture)
+    for stale in [*folder.glob("*.png"), *folder.glob("*.svg")] if tidy else ():
         if stale.name not in figures:
             stale.unlink()
-    return comparisons
 
 
 def terminal_lines(records: Sequence[Record], comparisons: Mapping[Group, Comparison] | None = None) -> str:
@@ -89,8 +150,9 @@ def terminal_lines(records: Sequence[Record], comparisons: Mapping[Group, Compar
 
     ``comparisons``, of :func:`write_report`, are not shown; what is in the report is named.
     """
+    found = comparisons or {}
     return "\n".join(
-        terminal.section(": ".join(group), members, _tested((comparisons or {}).get(group)))
+        terminal.section(": ".join(group), members, group in found and found[group].has_tests)
         for group, members in table_groups(records)
     )
 
@@ -98,29 +160,46 @@ def terminal_lines(records: Sequence[Record], comparisons: Mapping[Group, Compar
 def render_page(
     records: Sequence[Record],
     missing: Sequence[Job],
-    figures: Sequence[str],
+    figures: Collection[str],
     comparisons: Mapping[Group, Comparison] | None = None,
     skipped: Sequence[tuple[Job, str]] = (),
 ) -> str:
     """The whole of report.md."""
+    return to_markdown(document(records, missing, figures, comparisons, skipped))
+
+
+def document(
+    records: Sequence[Record],
+    missing: Sequence[Job],
+    figures: Collection[str],
+    comparisons: Mapping[Group, Comparison] | None = None,
+    skipped: Sequence[tuple[Job, str]] = (),
+) -> list[Block]:
+    """The whole report, with those of the ``figures`` (file names) that belong to it."""
     groups, comparisons = table_groups(records), comparisons or {}
     others = [*missing, *(job for job, _ in skipped)]
     suites = sorted({record["suite"] for record in records} or {job.suite for job in others})
-    parts = [f"# Benchmark {', '.join(suites)}".rstrip()]
+    parts: list[Block] = [Heading(1, f"Benchmark {', '.join(suites)}".rstrip())]
     if not records:
-        parts.append("No job has finished.")
+        parts.append(Text("No job has finished."))
     titles = _titles([group for group, _ in groups])
-    parts += [claim(titles[group], members, _tested(comparisons.get(group))) for group, members in groups]
+    parts += [
+        Text(claim(titles[group], members, comparisons.get(group)), lead=True) for group, members in groups
+    ]
     if missing:
         names = ", ".join(job.label() for job in missing)
-        parts.append(f"**Not in the tables**, because they failed or have not run here: {names}.")
+        parts.append(
+            Text(f"**Not in the tables**, because they failed or have not run here: {names}.", lead=True)
+        )
+    over = tables.overview([(titles[group], tables.entries(members)) for group, members in groups])
+    parts += [Heading(2, over.title), over] if over.rows else []
     for group, members in groups:
         parts += _sections(group, titles[group], members, figures, comparisons.get(group))
     if skipped:
-        parts += ["## Skipped", "Models that cannot use a data set or its split.", _skipped(skipped)]
-    if records:
-        parts += provenance(records, suites)
-    return "\n\n".join(parts) + "\n"
+        lines = (f"{job.dataset}, {job.name}: {reason}" for job, reason in skipped)  # whatever the seed
+        parts += [Heading(2, "Skipped"), Text("Models that cannot use a data set or its split.")]
+        parts.append(Bullets(list(dict.fromkeys(lines))))
+    return parts + provenance(records, suites) if records else parts
 
 
 def _titles(groups: Sequence[Group]) -> dict[Group, str]:
@@ -129,24 +208,29 @@ def _titles(groups: Sequence[Group]) -> dict[Group, str]:
     return {group: ": ".join(group) if datasets.count(group[0]) > 1 else group[0] for group in groups}
 
 
-def _tested(comparison: Comparison | None) -> bool:
-    """Whether a model was compared with another."""
-    return comparison is not None and bool(comparison.difference_rows())
-
-
 def _sections(
-    group: Group, title: str, records: Sequence[Record], figures: Sequence[str], comparison: Comparison | None
-) -> list[str]:
+    group: Group,
+    title: str,
+    records: Sequence[Record],
+    figures: Collection[str],
+    comparison: Comparison | None,
+) -> list[Block]:
     lines = tables.entries(records)
-    parts = [f"## {title}", f"Protocol: {group[1]}. Every figure below is of {case_count(records)}."]
-    parts += [note for note in (code_note(records), machine_note(records)) if note]
-    makers: tuple[tuple[Callable[[Sequence[tables.Entry]], tables.Table], str], ...] = (
-        (tables.leaderboard, "accuracy"),
+    parts: list[Block] = [
+        Heading(2, title),
+        Text(f"Protocol: {group[1]}. Every figure below is of {case_count(records)}."),
+    ]
+    parts += [Text(note) for note in (code_note(records), machine_note(records)) if note]
+    signs = (comparison.signs(), comparison.signs_note()) if comparison else ({}, "")
+    makers: tuple[tuple[Callable[[Sequence[tables.Entry]], Table], str], ...] = (
+        (partial(tables.leaderboard, signs=signs[0], note=signs[1]), "accuracy"),
+        (lambda _: comparison.difference_table() if comparison else Table("", (), ()), ""),
         (tables.all_metrics, "learning"),
         (tables.other_history, ""),
         *((partial(breakdown.slices, kind=kind), "popularity" if kind == TARGET else "") for kind in KINDS),
         (breakdown.lists, ""),
         (tables.candidates, "candidates"),
+        (lambda _: comparison.kept_table() if comparison else Table("", (), ()), "scanned"),
         (tables.categories, ""),
         (breakdown.calibrations, "reliability"),
         (tables.training, ""),
@@ -154,41 +238,27 @@ def _sections(
     )
     for make, stem in makers:
         table = make(lines)
-        parts += _shown(table)
-        if table.rows:
-            parts += [learned_note(records)] if make is tables.categories and learned_note(records) else []
-        figure = f"{stem}-{_slug(title)}.png"
-        if figure in figures:
-            parts.append(f"![{CAPTIONS[stem]}](figures/{figure})\n\n*{CAPTIONS[stem]}*")
-        if comparison and make is tables.leaderboard:
-            parts += _shown(comparison.difference_table())
-        if comparison and make is tables.candidates:
-            parts += _shown(comparison.kept_table())
+        parts += titled(table)
+        if table.rows and make is tables.categories and learned_note(records):
+            parts.append(Text(learned_note(records)))
+        file = f"{stem}-{_slug(title)}.svg"
+        if file in figures:
+            parts.append(Figure(file, CAPTIONS[stem], says(stem, lines)))
     parts += _tuning(records, figures)
-    return [*parts, "### Data", data_facts(records)]
+    return [*parts, Heading(3, "Data"), data_facts(records)]
 
 
-def _tuning(records: Sequence[Record], figures: Sequence[str]) -> list[str]:
+def _tuning(records: Sequence[Record], figures: Collection[str]) -> list[Block]:
     """How the settings were chosen; nothing where none of the models was tuned."""
     table = tuning_table(records)
     names = {record["job"]["tuned"]["name"] for record in records if record["job"].get("tuned")}
     shown = [
-        f"![{caption}](figures/{figure})\n\n*{name}: {caption}*"
+        Figure(file, caption, study_says(stem, read_study(name)), name)
         for name in sorted(names)
         for stem, caption in STUDY_CAPTIONS.items()
-        if (figure := f"tuning-{stem}-{_slug(name)}.png") in figures
+        if (file := f"tuning-{stem}-{_slug(name)}.svg") in figures
     ]
-    return [*_shown(table), *shown] if table.rows else []
-
-
-def _skipped(skipped: Sequence[tuple[Job, str]]) -> str:
-    """One line a data set and model, whatever the seed."""
-    lines = (f"- {job.dataset}, {job.name}: {reason}" for job, reason in skipped)
-    return "\n".join(dict.fromkeys(lines))
-
-
-def _shown(table: tables.Table) -> list[str]:
-    return [f"### {table.title}", table.text("github")] if table.rows else []
+    return [*titled(table), *shown] if table.rows else []
 
 
 def _slug(name: str) -> str:

@@ -1,4 +1,4 @@
-"""A study of ``hiersrec tune``, as ``tuning.summary`` gives it, -> figures as PNG bytes; knows no Optuna."""
+"""A study of ``hiersrec tune``, as ``tuning.summary`` gives it, -> figures as SVG bytes; knows no Optuna."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recbole_hiersrec.report.figures import png
+from recbole_hiersrec.report.pictures import svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,17 +22,17 @@ LABEL = 8
 
 
 def draw_study(study: Mapping[str, Any]) -> dict[str, bytes]:
-    """File name stem -> PNG of every figure that the study holds something for."""
+    """File name stem -> SVG of every figure that the study holds something for."""
     title = f"{study['study']}: {study['line']} on {study['dataset']}, {len(study['trials'])} trials"
     done = [trial for trial in study["trials"] if trial["values"]]
     drawn = {}
     if done:
-        drawn["history"] = png(lambda axes: _history(axes, study), title)
-        drawn["parallel"] = png(lambda axes: _parallel(axes, study, done), title)
+        drawn["history"] = svg(lambda axes: _history(axes, study), title)
+        drawn["parallel"] = svg(lambda axes: _parallel(axes, study, done), title)
     if study["importance"]:
-        drawn["importance"] = png(lambda axes: _importance(axes, study["importance"]), title)
+        drawn["importance"] = svg(lambda axes: _importance(axes, study["importance"]), title)
     if study["front"]:
-        drawn["front"] = png(lambda axes: _front(axes, study, done), title)
+        drawn["front"] = svg(lambda axes: _front(axes, study, done), title)
     return drawn
 
 

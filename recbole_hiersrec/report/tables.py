@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import mean, stdev
@@ -11,10 +11,9 @@ from typing import Any
 from recbole_hiersrec.benchmark.rankfiles import candidate_keys
 from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.report.frame import Record
+from recbole_hiersrec.report.table import FEWER, MARK, Table
 from recbole_hiersrec.retrieval.budget import item_budget
 
-MARK = "†"
-FEWER = "‡"
 FEWER_NOTE = f"{FEWER} fewer finished seeds than the suite has: not ranked."
 FOOTNOTE = f"{MARK} stopped by the clock (the safety limit in seconds) before training had ended: not ranked."
 
@@ -45,6 +44,11 @@ class Entry:
             else f"{self.model} {FEWER}"
         )
 
+    @property
+    def names(self) -> set[str]:
+        """All that tables call it."""
+        return {self.model, self.label, self.short}
+
     def values(self, get: Callable[[Record], float | None]) -> list[float]:
         """``get`` of every record that has such a value."""
         return [value for record in self.records if (value := get(record)) is not None]
@@ -53,29 +57,6 @@ class Entry:
         """Mean over the seeds, None where no record has a value."""
         values = self.values(get)
         return mean(values) if values else None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, headers, and rows of text."""
-
-    title: str
-    headers: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    notes: Sequence[str] = ()
-
-    def text(self, style: str) -> str:
-        """The table in a style of tabulate, with its footnote."""
-        from tabulate import tabulate
-
-        align = ["left" if header in TEXT_COLUMNS else "right" for header in self.headers]
-        body = tabulate(self.rows, self.headers, tablefmt=style, disable_numparse=True, colalign=align)
-        return "\n\n".join([body, *self.notes])
-
-
-TEXT_COLUMNS = (
-    "model", "items", "level", "slice", "stopped by", "training data", "rule", "settings", "chosen on", "sampler",
-)  # fmt: skip
 
 
 def label(record: Record) -> str:
@@ -155,18 +136,48 @@ def kept(record: Record, rule: str, fraction: float) -> float | None:
     return value / of if value is not None and of else None
 
 
-def leaderboard(lines: Sequence[Entry]) -> Table:
-    """Rank, headline metric and its companions, training."""
+def leaderboard(lines: Sequence[Entry], signs: Mapping[str, str] | None = None, note: str = "") -> Table:
+    """Rank, headline metric and its companions, training.
+
+    Args:
+        lines: of one (data set, protocol).
+        signs: model -> mark of its headline value, see :attr:`Table.marked`.
+        note: what these marks mean.
+    """
     job = lines[0].records[0]["job"]
     first, k = headline(job["metrics"], job["ks"])
     metrics = [first, *(metric for metric in job["metrics"] if metric != first)]
-    rows = []
-    for line in lines:
+    rows, marked = [], {}
+    for place, line in enumerate(lines):
         numbers = [number(line.values(partial(accuracy_value, metric=metric, k=k)), 4) for metric in metrics]
         seconds = number(line.values(lambda r: r["training"]["seconds"]), 1)
         rows.append([rank(line, lines), line.label, *numbers, seconds, str(len(line.records))])
-    headers = ["#", "model", *(f"{metric}@{k}" for metric in metrics), "training s", "seeds"]
-    return _table("Leaderboard", headers, rows, lines)
+        if line.ranked and line.model in (signs or {}):
+            marked[place, 2] = (signs or {})[line.model]
+    names = [f"{metric}@{k}" for metric in metrics]
+    headers = ["#", "model", *names, "training s", "seeds"]
+    return Table("Leaderboard", headers, rows, marks(lines), higher=names, marked=marked, mark_note=note)
+
+
+def overview(groups: Sequence[tuple[str, Sequence[Entry]]]) -> Table:
+    """The headline metric of every model on every data set; no rows of fewer than two.
+
+    Args:
+        groups: (what the table is called, its lines).
+    """
+    headers, values = ["model"], []
+    for title, lines in groups:
+        job = lines[0].records[0]["job"]
+        headers.append("{}, {}@{}".format(title, *headline(job["metrics"], job["ks"])))
+        values.append(
+            {
+                line.model: number(line.values(headline_value), 4) if line.ranked else "not ranked"
+                for line in lines
+            }
+        )
+    models = dict.fromkeys(line.model for _, lines in groups for line in lines)
+    rows = [[model, *(found.get(model, "not run") for found in values)] for model in models]
+    return Table("All data sets", headers, rows if len(groups) > 1 else [], higher=headers[1:])
 
 
 def all_metrics(lines: Sequence[Entry]) -> Table:
@@ -177,7 +188,7 @@ def all_metrics(lines: Sequence[Entry]) -> Table:
         [line.label, *(number(line.values(partial(accuracy_value, metric=m, k=k)), 4) for m, k in columns)]
         for line in lines
     ]
-    return _table("All metrics, all items ranked", ["model", *(f"{m}@{k}" for m, k in columns)], rows, lines)
+    return _metrics("All metrics, all items ranked", columns, rows, lines)
 
 
 def other_history(lines: Sequence[Entry]) -> Table:
@@ -192,7 +203,7 @@ def other_history(lines: Sequence[Entry]) -> Table:
         if all(found):
             rows.append([line.label, *(number(values, 4) for values in found)])
     title = f"The same models, history {other}"
-    return _table(title, ["model", *(f"{m}@{k}" for m, k in columns)], rows, lines)
+    return _metrics(title, columns, rows, lines)
 
 
 def candidates(lines: Sequence[Entry]) -> Table:
@@ -324,6 +335,13 @@ def _table(
     title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], lines: Sequence[Entry]
 ) -> Table:
     return Table(title, headers, rows, marks(lines))
+
+
+def _metrics(
+    title: str, columns: Sequence[tuple[str, int]], rows: Sequence[Sequence[str]], lines: Sequence[Entry]
+) -> Table:
+    names = [f"{metric}@{k}" for metric, k in columns]
+    return Table(title, ["model", *names], rows, marks(lines), higher=names)
 
 
 def marks(lines: Sequence[Entry]) -> list[str]:

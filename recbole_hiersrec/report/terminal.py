@@ -12,6 +12,7 @@ from recbole_hiersrec.report import tables
 from recbole_hiersrec.report.claim import case_count, caution, headline_name
 from recbole_hiersrec.report.facts import AFTER, leakage_text, learned_note
 from recbole_hiersrec.report.frame import Record
+from recbole_hiersrec.report.table import is_text
 from recbole_hiersrec.retrieval.budget import candidate_label
 
 WIDTH = 80
@@ -24,7 +25,7 @@ def section(title: str, records: Sequence[Record], tested: bool = False) -> str:
     leakage = f"{AFTER[0].upper()}{AFTER[1:]}: {leakage_text(records)}."
     learned = learned_note(records)
     facts = [leakage, *([learned] if learned else [])]
-    remarks = [*tables.marks(lines), *_ways(lines), *facts, caution(records, tested)]
+    remarks = [*tables.marks(lines), *_ways(lines), *facts, caution(records, tested, " in report.md")]
     if any(candidate_keys(line.records[0]) for line in lines):
         found.append(_candidates(lines))
         name = headline_name(records[0])
@@ -73,7 +74,7 @@ def _text(rows: Sequence[Sequence[str]]) -> str:
     from tabulate import tabulate
 
     # The headers are a row like the others: tabulate pads real ones, and 80 columns have no room for that.
-    align = ["left" if header in tables.TEXT_COLUMNS else "right" for header in rows[0]]
+    align = ["left" if is_text(header) else "right" for header in rows[0]]
     return tabulate(rows, tablefmt="plain", disable_numparse=True, colalign=align)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from recbole_hiersrec.benchmark.tuned import read_study
 from recbole_hiersrec.report.frame import Record
 from recbole_hiersrec.report.study_figures import draw_study
-from recbole_hiersrec.report.tables import Table
+from recbole_hiersrec.report.table import Table
 
 
 def tuning_table(records: Sequence[Record]) -> Table:
