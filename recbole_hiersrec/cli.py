@@ -20,7 +20,6 @@ from recbole_hiersrec.cli_tune import tune
 app = typer.Typer(
     help="HierSRec for RecBole: data sets and benchmarks of session-based recommenders.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 results = typer.Typer(help="Keep, check and join what benchmarks produced.", no_args_is_help=True)
@@ -29,6 +28,14 @@ app.add_typer(tune, name="tune")
 app.add_typer(results, name="results")
 
 Runs = Annotated[Path, typer.Option(help="Folder that bench writes to and resumes from.")]
+
+
+def _suites(incomplete: str) -> list[str]:
+    """Suites that ship, for completion; the shell itself completes files."""
+    from recbole_hiersrec import resources
+
+    found = sorted(resources.suite("x").parent.glob(f"{incomplete}*.yaml"))
+    return [path.stem for path in found if "\nmodels:" in path.read_text(encoding="utf-8")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -49,7 +56,8 @@ def _top(
 @app.command()
 def bench(
     suite: Annotated[
-        str, typer.Argument(help="A suite's YAML file, or the name of one that ships.")
+        str,
+        typer.Argument(help="A suite's YAML file, or the name of one that ships.", autocompletion=_suites),
     ] = "quickstart",
     runs: Runs = Path("runs"),
     workers: Annotated[
@@ -83,6 +91,22 @@ def bench(
         for job, error in outcome.failed:
             typer.echo(f"hiersrec: failed: {job.label()}: {error}", err=True)
         if outcome.failed:
+            raise typer.Exit(1)
+
+
+@app.command()
+def doctor(
+    data_path: Annotated[Path, typer.Option(help="Folder of the data sets.")] = Path("dataset"),
+    runs: Runs = Path("runs"),
+    debug: Debug = False,
+) -> None:
+    """Say what is installed, what is missing or of a wrong version (status 1), and the command that gets it."""
+    with one_line_errors(debug, "nothing was changed"):
+        from recbole_hiersrec.doctor import examine
+
+        found = examine([data_path, runs])
+        typer.echo(found.text())
+        if found.faults:
             raise typer.Exit(1)
 
 
