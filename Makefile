@@ -18,7 +18,7 @@ bench: $(STAMP)
 	$(BIN)/hiersrec bench
 
 docs: $(STAMP)
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test: lint types
 	$(BIN)/python -m pytest

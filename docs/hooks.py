@@ -1,7 +1,6 @@
 """What MkDocs calls while it builds the site: tables made from the code, and files of the repository outside docs/.
 
-A page says ``<!-- made: NAME ARGUMENT -->`` on a line of its own where a table of :mod:`made` belongs. Links are written as
-they work in the repository. README.md is the site's first page; a page of the repository that the navigation
+Links are written as they work in the repository. README.md is the site's first page; a page of the repository that the navigation
 names, and every file that a page links to, comes along under its own path. A folder has no page: its name stays, as
 text.
 """
@@ -16,11 +15,9 @@ from typing import Any
 
 import made
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
-MADE = re.compile(r"^<!-- made: (\S+)(?: (.+))? -->$", re.MULTILINE)
 LINK = re.compile(r"\[([^\[\]]*)\]\((?![a-z]+:|#|/)([^)#\s]+)(#[^)\s]*)?\)")
 FENCED = re.compile(r"^([ ]*)```.*?^\1```", re.MULTILINE | re.DOTALL)
 
@@ -45,7 +42,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: Files) -> str:
     """Fill in what is made from the code, and turn links of the repository into those of the site."""
     source = repository_path(page.file.src_uri)
-    return linked(made_in(markdown), source)
+    return linked(made.filled(markdown), source)
 
 
 def pages_of(nav: Any) -> list[str]:
@@ -72,7 +69,7 @@ def outside(page: Path) -> list[str]:
     """Files of the repository outside docs/ that a page links to."""
     found: list[str] = []
     source = page.relative_to(ROOT).as_posix()
-    text = made_in(page.read_text(encoding="utf-8"))
+    text = made.filled(page.read_text(encoding="utf-8"))
     with_links(text, lambda link: found.append(resolved(source, link[2])) or "")
     return [path for path in found if not path.startswith("docs/")]
 
@@ -102,15 +99,3 @@ def with_links(markdown: str, change: Callable[[re.Match[str]], str]) -> str:
 def resolved(source: str, target: str) -> str:
     """Path in the repository of a link's target."""
     return posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
-
-
-def made_in(markdown: str) -> str:
-    """The text with every marker replaced by what it names."""
-
-    def fill(marker: re.Match[str]) -> str:
-        name, argument = marker[1], marker[2]
-        if name not in made.TABLES:
-            raise PluginError(f"made: received {name}, allowed: {', '.join(made.TABLES)}")
-        return made.TABLES[name](*([argument] if argument else []))
-
-    return MADE.sub(fill, markdown)

@@ -1,6 +1,6 @@
 """Tables of the documentation that are made from the code, so that they say what the code says.
 
-Each function returns Markdown; :data:`TABLES` has their names as pages use them (see hooks.py). Neither torch nor RecBole
+A page says ``<!-- made: NAME ARGUMENT -->`` on a line of its own where the table of a function of :data:`TABLES` belongs. Neither torch nor RecBole
 is imported: what is told of compat/ is read from its text.
 """
 
@@ -35,6 +35,13 @@ MODULES = ("settings", "data.options", "data.requests", "data.generator", "tunin
 HIDDEN = ("install_completion", "show_completion", "help")
 """Options that every command line has."""
 
+_MARKER = re.compile(r"^<!-- made: (\S+)(?: (.+))? -->$", re.MULTILINE)
+
+
+def filled(markdown: str) -> str:
+    """A page's text with the table of each marker in its place."""
+    return _MARKER.sub(lambda marker: TABLES[marker[1]](*filter(None, [marker[2]])), markdown)
+
 
 def settings_classes() -> dict[str, type[Settings]]:
     """Every class of settings by its name."""
@@ -65,7 +72,7 @@ def _type(said: Mapping[str, Any]) -> str:
         kinds = [_type(one) for one in said["anyOf"]]
         return " or ".join(dict.fromkeys(kinds))
     if "$ref" in said:
-        return f"block: {said['$ref'].rpartition('/')[2]}"
+        return "block"
     if "prefixItems" in said:
         return f"list of {len(said['prefixItems'])}: {_type(said['prefixItems'][0])}"
     if said.get("type") == "array":
@@ -204,14 +211,11 @@ def commands() -> str:
     """Every command with its arguments and options."""
     blocks = []
     for path, command in all_commands():
-        rows = [
-            [code(name), ", ".join(kinds), said] for name, kinds, said in map(_parameter, parameters(command))
-        ]
-        usage = " ".join(
-            ["hiersrec", *path, *(name for name, _, _ in map(_parameter, parameters(command)) if name[0] != "-")]
-        )
+        known = [one for one in command.params if one.name not in HIDDEN]
+        usage = " ".join(["hiersrec", *path, *filter(None, map(_in_usage, known))])
         text = "\n\n".join(inspect.cleandoc(command.help or "").split("\n\n"))
-        blocks.append(f"## hiersrec {' '.join(path)}\n\n    {usage}\n\n{text}\n\n" + table(["", "", "meaning"], rows))
+        rows = table(["", "", "meaning"], [_parameter(one) for one in known])
+        blocks.append(f"## hiersrec {' '.join(path)}\n\n    {usage}\n\n{text}\n\n{rows}")
     return "\n\n".join(blocks)
 
 
@@ -228,20 +232,23 @@ def _below(path: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...
         yield from _below((*path, name), inner)
 
 
-def parameters(command: Any) -> list[Any]:
-    """Its arguments and options, but for those that every command has."""
-    return [one for one in command.params if one.name not in HIDDEN]
+def _in_usage(one: Any) -> str:
+    """An argument, or an option that is needed, as the first line shows it."""
+    if one.param_type_name != "argument":
+        return f"{one.opts[0]} {one.name.upper()}" if one.required else ""
+    return one.name.upper() if one.required else f"[{one.name.upper()}]"
 
 
-def _parameter(one: Any) -> tuple[str, list[str], str]:
+def _parameter(one: Any) -> list[str]:
+    """Its names, what holds without it, what it means."""
     argument = one.param_type_name == "argument"
-    name = one.name.upper() if argument else ", ".join([*one.opts, *one.secondary_opts])
+    called = one.name.upper() if argument else ", ".join([*one.opts, *one.secondary_opts])
     kinds = ["needed"] if one.required else []
     if one.default not in (None, "", False) and not callable(one.default):
         kinds.append(f"default {code(one.default)}")
-    if one.multiple or one.nargs == -1:
+    if one.nargs == -1 or getattr(one, "multiple", False):
         kinds.append("may be repeated")
-    return name, kinds, getattr(one, "help", "") or ""
+    return [code(called), ", ".join(kinds), one.help or ""]
 
 
 def sources() -> str:
