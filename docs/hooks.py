@@ -1,8 +1,8 @@
 """What MkDocs calls while it builds the site: tables made from the code, and files of the repository outside docs/.
 
-Links are written as they work in the repository. README.md is the site's first page; a page of the repository that the navigation
-names, and every file that a page links to, comes along under its own path. A folder has no page: its name stays, as
-text.
+Links are written as they work in the repository. README.md is the site's first page; a page of the repository that
+the navigation names, and every file that a page links to, comes along under its own path. A folder has no page: its
+name stays, as text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Tables of the documentation that are made from the code, so that they say what the code says.
 
-A page says ``<!-- made: NAME ARGUMENT -->`` on a line of its own where the table of a function of :data:`TABLES` belongs. Neither torch nor RecBole
-is imported: what is told of compat/ is read from its text.
+A page says ``<!-- made: NAME ARGUMENT -->`` on a line of its own where the table of a function of :data:`TABLES`
+belongs. Neither torch nor RecBole is imported: what is told of compat/ is read from its text.
 """
 
 from __future__ import annotations
@@ -160,7 +160,9 @@ def defaults(model: str) -> str:
 
 def owned() -> str:
     """RecBole's keys that a suite sets itself, and where."""
-    return table(["RecBole's key", "a suite says it under"], [[code(key), said] for key, said in OWNED.items()])
+    return table(
+        ["RecBole's key", "a suite says it under"], [[code(key), said] for key, said in OWNED.items()]
+    )
 
 
 def rules() -> str:
@@ -300,12 +302,18 @@ def about(path: Path) -> str:
 def preparations(path: Path) -> list[str]:
     """The commands of data preparation that a suite's first comment names."""
     lines = [line for line in _first_comment(path) if "hiersrec data prepare" in line]
-    return [f"hiersrec data prepare{end}" for line in lines for end in re.findall(r"hiersrec data prepare([^,;()]*)", line)]
+    return [
+        f"hiersrec data prepare{end}"
+        for line in lines
+        for end in re.findall(r"hiersrec data prepare([^,;()]*)", line)
+    ]
 
 
 def _first_comment(path: Path) -> list[str]:
     lines = path.read_text(encoding="utf-8").splitlines()
-    return [line.lstrip("# ").rstrip() for line in itertools.takewhile(lambda line: line.startswith("#"), lines)]
+    return [
+        line.lstrip("# ").rstrip() for line in itertools.takewhile(lambda line: line.startswith("#"), lines)
+    ]
 
 
 def cold_start() -> str:
@@ -321,7 +329,9 @@ def cold_start() -> str:
 
 def faithfulness() -> str:
     """The commands behind results/faithfulness: the checkpoint is that of the published job with the same settings."""
-    record = json.loads((ROOT / "results" / "faithfulness" / "amazon-beauty.json").read_text(encoding="utf-8"))
+    record = json.loads(
+        (ROOT / "results" / "faithfulness" / "amazon-beauty.json").read_text(encoding="utf-8")
+    )
     jobs = json.loads((ROOT / "results" / "candidates" / "jobs.json").read_text(encoding="utf-8"))
     wanted = ("HierSRec", record["dataset"], record["model"]["seed"])
     key = next(job["key"] for job in jobs if (job["name"], job["dataset"], job["seed"]) == wanted)
@@ -337,7 +347,9 @@ def shell(lines: Iterable[str]) -> str:
 
 def made_with(published: Path) -> str:
     """Where a publication's jobs ran: machine, versions, and the hash of each data set."""
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(published.glob("jobs/*/record.json"))]
+    records = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(published.glob("jobs/*/record.json"))
+    ]
     rows = {}
     for record in records:
         job, machine = record["job"], record["machine"]
@@ -370,7 +382,9 @@ def _count(number: int, what: str) -> str:
 
 def _source(module: str) -> ast.Module:
     path = ROOT / (module.replace(".", "/") + ".py")
-    return ast.parse((path if path.is_file() else path.with_suffix("") / "__init__.py").read_text(encoding="utf-8"))
+    return ast.parse(
+        (path if path.is_file() else path.with_suffix("") / "__init__.py").read_text(encoding="utf-8")
+    )
 
 
 def _function(tree: ast.Module, name: str) -> Any:

@@ -41,7 +41,9 @@ def blocks(page: str) -> list[Block]:
     found = []
     for number, (_, info, text) in enumerate(_FENCE.findall(text_of(page))):
         title = _TITLE.search(info)
-        found.append(Block(page, number, info.split(" ")[0], title[1] if title else "", textwrap.dedent(text)))
+        found.append(
+            Block(page, number, info.split(" ")[0], title[1] if title else "", textwrap.dedent(text))
+        )
     return found
 
 

@@ -1,7 +1,7 @@
 """The command `hiersrec`, but for how long it works: one step of training, one model, seed and rule, two trials.
 
-Tests run the commands of the documentation with it; all else is as for a user. A suite that names its reference keeps two
-models, so that there is something to compare.
+Tests run the commands of the documentation with it; all else is as for a user. A suite that names its reference
+keeps two models, so that there is something to compare.
 """
 
 from __future__ import annotations

@@ -46,7 +46,9 @@ def test_what_is_offered(typed: str, offered: set[str]) -> None:
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="asks a bash for what it has learned")
 def test_it_is_installed_for_the_shell_that_asks(tmp_path: Path) -> None:
-    script = f'"{sys.executable}" -c "{CODE}" --install-completion && source ~/.bashrc && complete -p hiersrec'
+    script = (
+        f'"{sys.executable}" -c "{CODE}" --install-completion && source ~/.bashrc && complete -p hiersrec'
+    )
     done = subprocess.run(
         ["bash", "--norc", "-c", script],
         capture_output=True,

@@ -100,7 +100,9 @@ def test_a_wheel_asks_for_what_its_metadata_says(tmp_path: Path, monkeypatch: py
     wanted = doctor.requirements()
     assert str(wanted.python) == ">=3.11"
     assert [str(asked) for asked in wanted.needed] == ["recbole==1.2.1", "numpy<3,>=2"]
-    assert {name: [asked.name for asked in extra] for name, extra in wanted.extras.items()} == {"bench": ["pyarrow"]}
+    assert {name: [asked.name for asked in extra] for name, extra in wanted.extras.items()} == {
+        "bench": ["pyarrow"]
+    }
 
 
 def _dist_info(folder: Path) -> Path:
@@ -120,7 +122,9 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     assert doctor.folder_row(tmp_path)[1] == "writable"
     assert doctor.folder_row(tmp_path / "a" / "b")[1] == "writable, not there yet"
-    assert doctor.folder_row(tmp_path / "file" / "b")[1].startswith(f"not writable: {tmp_path / 'file'} is no folder")
+    assert doctor.folder_row(tmp_path / "file" / "b")[1].startswith(
+        f"not writable: {tmp_path / 'file'} is no folder"
+    )
     monkeypatch.setattr(doctor.os, "access", lambda path, mode: False)
     assert doctor.folder_row(tmp_path)[1] == "not writable"
 
@@ -150,5 +154,7 @@ def test_it_works_where_torch_or_recbole_cannot_be_imported(blocked: str, told: 
 
 def test_importing_it_loads_neither_torch_nor_recbole() -> None:
     code = "import recbole_hiersrec.doctor, sys; print({'torch', 'recbole'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout == "set()\n"

@@ -1,4 +1,4 @@
-"""README and docs/: every block of code is run or read by what reads it, every command exists, every link leads somewhere.
+"""README and docs/: every block of code is run, or read by what reads it; commands exist, and links lead somewhere.
 
 The pages of :data:`STORIES` are followed from top to bottom in an empty folder, as a reader would.
 """
@@ -103,7 +103,11 @@ def _model_of(block: Block) -> str:
     """The model whose settings a block has: the heading above it, HierSRec's otherwise."""
     above = text_of(block.page).partition(block.text)[0]
     heading = re.findall(r"^### (\w+)$", above, re.MULTILINE)
-    return heading[-1] if heading and (ROOT / "properties" / "model" / f"{heading[-1]}.yaml").is_file() else "HierSRec"
+    return (
+        heading[-1]
+        if heading and (ROOT / "properties" / "model" / f"{heading[-1]}.yaml").is_file()
+        else "HierSRec"
+    )
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -154,7 +158,9 @@ def test_commands_within_the_text_exist_with_their_options(page: str) -> None:
         assert {word.split("=")[0] for word in rest if word.startswith("--")} <= options(command), words
 
 
-@pytest.mark.parametrize("words", ["bench --wrokers 2", "data prepare", "results verify", "tune run --trials x"])
+@pytest.mark.parametrize(
+    "words", ["bench --wrokers 2", "data prepare", "results verify", "tune run --trials x"]
+)
 def test_a_wrong_command_would_be_seen(words: str) -> None:
     with pytest.raises(pytest.fail.Exception):
         understood(words.split())
@@ -249,7 +255,9 @@ def test_every_suite_and_every_record_has_its_commands() -> None:
         assert "models" not in read_yaml(path) or f"\nhiersrec bench {path.stem}\n" in page
     for folder in (path.parent for path in (ROOT / "results").glob("*/jobs.json")):
         assert f"\nhiersrec results verify results/{folder.name}\n" in page
-    single = [path for path in (ROOT / "results").rglob("*.json") if not (path.parent / "report.md").is_file()]
+    single = [
+        path for path in (ROOT / "results").rglob("*.json") if not (path.parent / "report.md").is_file()
+    ]
     singles = [path for path in single if "jobs" not in path.parts]
     assert len(singles) > 10
     assert all(f"(../{path.relative_to(ROOT).as_posix()})" in page for path in singles)
@@ -293,5 +301,7 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     settings = (tmp_path / "site" / "settings.html").read_text(encoding="utf-8")
     assert "metadata_dropout_prob" in settings
     assert "<!-- made:" not in settings
-    loaded = re.findall(r'<(?:script|img|iframe)[^>]* src="(https?:[^"]*)|<link[^>]* href="(https?:[^"]*)', settings)
+    loaded = re.findall(
+        r'<(?:script|img|iframe)[^>]* src="(https?:[^"]*)|<link[^>]* href="(https?:[^"]*)', settings
+    )
     assert loaded == []  # a reader's browser asks nobody else
