@@ -102,7 +102,14 @@ def doctor(
 ) -> None:
     """Say what is installed, what is missing or of a wrong version (status 1), and the command that gets it."""
     with one_line_errors(debug, "nothing was changed"):
-        from recbole_hiersrec.doctor import examine
+        try:
+            from recbole_hiersrec.doctor import examine
+        except ModuleNotFoundError as error:  # it needs little, but not nothing
+            package = (error.name or "").partition(".")[0]
+            typer.echo(
+                f"hiersrec: error: {error.name} is not installed; run: pip install {package}", err=True
+            )
+            raise typer.Exit(1) from None
 
         found = examine([data_path, runs])
         typer.echo(found.text())

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from shlex import quote
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 from packaging.requirements import Requirement
@@ -195,10 +196,14 @@ def gpu() -> str:
 def folder_row(folder: Path) -> list[str]:
     """Whether files can be written to a folder that is there, or could be made, and how much room there is."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    can = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
-    state = "writable" if can else "not writable" if there.is_dir() else f"not writable: {there} is no folder"
-    made = "" if there == folder.absolute() else ", not there yet"
-    return [f"{folder}/", state + made, f"{shutil.disk_usage(there).free / 2**30:,.1f} GiB free"]
+    try:
+        with TemporaryFile(dir=there):
+            state = "writable"
+    except OSError as error:
+        state = f"not writable: {there}: {error.strerror}"
+    if there != folder.absolute():
+        state += ", not there yet"
+    return [f"{folder}/", state, f"{shutil.disk_usage(there).free / 2**30:,.1f} GiB free"]
 
 
 def _of_extra(asked: Requirement, extra: str) -> bool:

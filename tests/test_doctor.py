@@ -122,11 +122,16 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     assert doctor.folder_row(tmp_path)[1] == "writable"
     assert doctor.folder_row(tmp_path / "a" / "b")[1] == "writable, not there yet"
-    assert doctor.folder_row(tmp_path / "file" / "b")[1].startswith(
-        f"not writable: {tmp_path / 'file'} is no folder"
-    )
-    monkeypatch.setattr(doctor.os, "access", lambda path, mode: False)
-    assert doctor.folder_row(tmp_path)[1] == "not writable"
+    no_folder = f"not writable: {tmp_path / 'file'}: Not a directory"
+    assert doctor.folder_row(tmp_path / "file")[1] == no_folder
+    assert doctor.folder_row(tmp_path / "file" / "b")[1] == f"{no_folder}, not there yet"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]  # nothing is left behind
+
+    def read_only(dir: Path) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(doctor, "TemporaryFile", read_only)
+    assert doctor.folder_row(tmp_path)[1] == f"not writable: {tmp_path}: Read-only file system"
 
 
 @pytest.mark.slow
@@ -158,3 +163,13 @@ def test_importing_it_loads_neither_torch_nor_recbole() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == "set()\n"
+
+
+def test_what_it_needs_itself_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "packaging"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "packaging.requirements", None)
+    monkeypatch.delitem(sys.modules, "recbole_hiersrec.doctor")
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 1
+    assert "packaging.requirements is not installed; run: pip install packaging" in result.output
