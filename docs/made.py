@@ -261,12 +261,11 @@ def sources() -> str:
             source.domain,
             ", ".join(source.levels) or "none",
             source.licence,
-            source.wanted,
-            source.obtain,
+            f"{source.wanted}: {source.obtain}",
         ]
         for source in SOURCES.values()
     ]
-    return table(["name", "domain", "levels", "licence", "files", "where"], rows)
+    return table(["name", "domain", "levels", "licence", "files, and where they are"], rows)
 
 
 def suites() -> str:
@@ -346,18 +345,24 @@ def shell(lines: Iterable[str]) -> str:
 
 
 def made_with(published: Path) -> str:
-    """Where a publication's jobs ran: machine, versions, and the hash of each data set."""
-    records = [
-        json.loads(path.read_text(encoding="utf-8")) for path in sorted(published.glob("jobs/*/record.json"))
-    ]
-    rows = {}
-    for record in records:
-        job, machine = record["job"], record["machine"]
-        rows[job["dataset"]] = [code(job["dataset"]), code(job["data_hash"][:16])]
-        where = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
-    versions = records[0]["versions"]
-    said = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "numpy", "recbole"))
-    return f"Made on: {where}; {said}.\n\n" + table(["data set", "its hash begins with"], rows.values())
+    """Where a publication's jobs ran: machines, versions, commits; and the hash of each data set."""
+    paths = sorted(published.glob("jobs/*/record.json"))
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    facts = {_machine(record): None for record in records} | {_commit(record): None for record in records}
+    hashes = {record["job"]["dataset"]: record["job"]["data_hash"][:16] for record in records}
+    rows = [[code(name), code(begin)] for name, begin in hashes.items()]
+    return f"Made on: {'; '.join(facts)}.\n\n" + table(["data set", "its hash begins with"], rows)
+
+
+def _machine(record: Mapping[str, Any]) -> str:
+    machine, versions = record["machine"], record["versions"]
+    named = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "numpy", "recbole"))
+    return f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {named}"
+
+
+def _commit(record: Mapping[str, Any]) -> str:
+    commit, edited, _ = (record["commit"] or "unknown").partition("+")
+    return f"commit `{commit[:12]}`{' with changes' if edited else ''}"
 
 
 def code(text: Any) -> str:
