@@ -37,6 +37,8 @@ STORIES = (
     "docs/add-a-rule.md",
 )
 LANGUAGES = {"python", "yaml", "sh"}
+PATIENCE = 1800
+"""Seconds; the tutorial starts some twenty processes, which take a minute or two of a processor."""
 SHORTEST = str(ROOT / "tests" / "shortest.py")
 COMMAND = typer.main.get_command(app)
 
@@ -54,6 +56,7 @@ def test_python_runs(block: Block, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(PATIENCE)
 @pytest.mark.parametrize("page", STORIES)
 def test_a_story_can_be_followed(page: str, tmp_path: Path) -> None:
     for block in blocks(page):
@@ -81,7 +84,13 @@ def run(command: list[str], folder: Path, given: dict[str, str] | None = None) -
     if "PYTHONPATH" in given:
         given["PYTHONPATH"] = os.pathsep.join([given["PYTHONPATH"], os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, timeout=280, env=os.environ | given
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+        env=os.environ | given,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
