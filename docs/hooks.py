@@ -22,6 +22,14 @@ LINK = re.compile(r"\[([^\[\]]*)\]\((?![a-z]+:|#|/)([^)#\s]+)(#[^)\s]*)?\)")
 FENCED = re.compile(r"^([ ]*)```.*?^\1```", re.MULTILINE | re.DOTALL)
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Add every published report to the navigation's Results."""
+    results = next(section["Results"] for section in config.nav or () if "Results" in section)
+    for report in sorted((ROOT / "results").glob("*/report.md")):
+        results.append({report.parent.name: report.relative_to(ROOT).as_posix()})
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what the navigation names, and what pages link to, from outside docs/."""
     wanted = ["README.md", *(page for page in pages_of(config.nav) if not (ROOT / "docs" / page).exists())]
