@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: bench test lint types install clean
+.PHONY: bench test docs lint types install clean
 
 install: $(STAMP)
 
@@ -17,15 +17,18 @@ $(STAMP): pyproject.toml constraints.txt
 bench: $(STAMP)
 	$(BIN)/hiersrec bench
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 test: lint types
 	$(BIN)/python -m pytest
 
 lint: $(STAMP)
-	$(BIN)/ruff check recbole_hiersrec benchmarks tests
-	$(BIN)/ruff format --check recbole_hiersrec benchmarks tests
+	$(BIN)/ruff check recbole_hiersrec benchmarks tests docs
+	$(BIN)/ruff format --check recbole_hiersrec benchmarks tests docs
 
 types: $(STAMP)
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache

@@ -21,7 +21,6 @@ from recbole_hiersrec.errors import InputError
 app = typer.Typer(
     help="HierSRec for RecBole: data sets and benchmarks of session-based recommenders.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 results = typer.Typer(help="Keep, check and join what benchmarks produced.", no_args_is_help=True)
@@ -32,6 +31,14 @@ leaderboard = typer.Typer(help="All suites on one page.", no_args_is_help=True)
 app.add_typer(leaderboard, name="leaderboard")
 
 Runs = Annotated[Path, typer.Option(help="Folder that bench writes to and resumes from.")]
+
+
+def _suites(incomplete: str) -> list[str]:
+    """Suites that ship, for completion; the shell itself completes files."""
+    from recbole_hiersrec import resources
+
+    found = sorted(resources.suite("x").parent.glob(f"{incomplete}*.yaml"))
+    return [path.stem for path in found if "\nmodels:" in path.read_text(encoding="utf-8")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -52,7 +59,8 @@ def _top(
 @app.command()
 def bench(
     suite: Annotated[
-        str, typer.Argument(help="A suite's YAML file, or the name of one that ships.")
+        str,
+        typer.Argument(help="A suite's YAML file, or the name of one that ships.", autocompletion=_suites),
     ] = "quickstart",
     runs: Runs = Path("runs"),
     workers: Annotated[
@@ -146,6 +154,29 @@ def report(
             typer.echo(f"report: {path}")
         if changes.status:
             raise typer.Exit(changes.status)
+
+
+@app.command()
+def doctor(
+    data_path: Annotated[Path, typer.Option(help="Folder of the data sets.")] = Path("dataset"),
+    runs: Runs = Path("runs"),
+    debug: Debug = False,
+) -> None:
+    """Say what is installed, what is missing or of a wrong version (status 1), and the command that gets it."""
+    with one_line_errors(debug, "nothing was changed"):
+        try:
+            from recbole_hiersrec.doctor import examine
+        except ModuleNotFoundError as error:  # it needs little, but not nothing
+            package = (error.name or "").partition(".")[0]
+            typer.echo(
+                f"hiersrec: error: {error.name} is not installed; run: pip install {package}", err=True
+            )
+            raise typer.Exit(1) from None
+
+        found = examine([data_path, runs])
+        typer.echo(found.text())
+        if found.faults:
+            raise typer.Exit(1)
 
 
 @results.command("publish")

@@ -16,6 +16,13 @@ data = typer.Typer(help="Public data sets and your own logs.", no_args_is_help=T
 DataPath = Annotated[Path, typer.Option(help="Folder that holds one folder a data set.")]
 
 
+def _sources(incomplete: str) -> list[str]:
+    """Public data sets, for completion."""
+    from recbole_hiersrec.data.sources.registry import SOURCES
+
+    return [name for name in SOURCES if name.startswith(incomplete)]
+
+
 @data.command("list")
 def list_sources(data_path: DataPath = Path("dataset"), debug: Debug = False) -> None:
     """Show the public data sets: domain, size, levels, licence, how to get them, and whether they are prepared."""
@@ -27,7 +34,12 @@ def list_sources(data_path: DataPath = Path("dataset"), debug: Debug = False) ->
 
 @data.command()
 def prepare(
-    name: Annotated[str, typer.Argument(help="A public data set (see list), or a name for your own log.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A public data set (see list), or a name for your own log.", autocompletion=_sources
+        ),
+    ],
     raw: Annotated[Path | None, typer.Option(help="Folder with the public data set's files.")] = None,
     events: Annotated[Path | None, typer.Option(help="Your clicks: CSV, TSV, JSON lines, Parquet.")] = None,
     items: Annotated[Path | None, typer.Option(help="Your catalogue, in one of the same formats.")] = None,

@@ -219,8 +219,10 @@ NEIGHBOUR_SETTINGS: Mapping[str, type[NeighbourSettings]] = {
 class TrainingSettings(Settings):
     """RecBole's keys of training that a suite may set, checked before any job starts; None: RecBole's default."""
 
-    learning_rate: Annotated[float, Field(gt=0)] | None = None
-    weight_decay: NonNegative | None = None
+    learning_rate: Annotated[float, Field(gt=0)] | None = Field(None, description="Of the optimiser.")
+    weight_decay: NonNegative | None = Field(
+        None, description="Of the optimiser; above 0 item tables get dense gradients."
+    )
     train_batch_size: PositiveInt | None = Field(
         None, description="Rows; with AllPositions and HierSRec a row has up to max_length targets."
     )
@@ -229,8 +231,12 @@ class TrainingSettings(Settings):
         description="Cases ranked at once, 256 where it is not given; changes speed and memory, no rank.",
     )
     eval_step: PositiveInt | None = Field(None, description="Epochs between validations.")
-    learner: Literal["adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"] | None = None
-    valid_metric: Annotated[str, Field(pattern=VALID_METRIC)] | None = None
+    learner: Literal["adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"] | None = Field(
+        None, description="The optimiser."
+    )
+    valid_metric: Annotated[str, Field(pattern=VALID_METRIC)] | None = Field(
+        None, description="Metric of the validation part that says when to stop, and which epoch is kept."
+    )
     weight_average: Probability | None = Field(
         None,
         description="Decay of a moving average of the weights, which is validated and kept in their place; models "
@@ -303,7 +309,7 @@ class ProtocolSettings(Settings):
 class LimitSettings(Settings):
     """When training ends. Seconds are a safety stop: a job they stop is marked and not ranked."""
 
-    epochs: PositiveInt = 200
+    epochs: PositiveInt = Field(200, description="Passes over the training part.")
     patience: PositiveInt = Field(10, description="Validations without improvement.")
     steps: PositiveInt = Field(100_000, description="Optimiser steps.")
     seconds: Annotated[float, Field(gt=0)] = Field(3600.0, description="Safety ceiling on training time.")
@@ -319,7 +325,11 @@ class CandidateSettings(Settings):
         "predicted probability; last-category: that of the last item; co-visitation; popularity; hnsw; mixed: "
         "co-visitation and k-means.",
     )
-    item_fractions: tuple[Fraction, ...] = Field((0.01, 0.02, 0.04, 0.08), min_length=1)
+    item_fractions: tuple[Fraction, ...] = Field(
+        (0.01, 0.02, 0.04, 0.08),
+        min_length=1,
+        description="Most items that are scored for a session, as shares of all items; each is evaluated.",
+    )
     list_size: PositiveInt | None = Field(
         None,
         description="Most items a list of cells, k-means, mixed or the exact search holds; None: a quarter of 1 % of "
@@ -349,13 +359,15 @@ class SpeedSettings(Settings):
     k: PositiveInt = Field(20, description="Items returned.")
     batch_size: PositiveInt = Field(256, description="Queries a batch when throughput is measured.")
     repeats: PositiveInt = Field(30, description="Measured calls, after the warm-up.")
-    warmup: Annotated[int, Field(ge=0)] = 5
+    warmup: Annotated[int, Field(ge=0)] = Field(5, description="Calls before those that are measured.")
 
 
 class ModelEntry(Settings):
     """One line of a suite's `models:`."""
 
-    model: str
+    model: str = Field(
+        description="A model of this package, a sequential model of RecBole, or package.module:Class."
+    )
     name: str | None = Field(None, description="Name in the tables; the model's own when absent.")
     settings: dict[str, Any] = Field(default_factory=dict, description="Passed to RecBole's Config.")
     candidates: bool | tuple[CandidateRuleName, ...] = Field(
@@ -376,7 +388,7 @@ class ModelEntry(Settings):
 class DatasetEntry(Settings):
     """One line of a suite's `datasets:`."""
 
-    name: str
+    name: str = Field(description="Of the folder in data_path, and of its files.")
     data_path: str = Field("dataset", description="Folder that holds the folder of this data set.")
     settings: dict[str, Any] = Field(default_factory=dict, description="Passed to RecBole's Config.")
 
@@ -384,20 +396,32 @@ class DatasetEntry(Settings):
 class SuiteSettings(Settings):
     """A benchmark suite as its YAML file states it."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-    datasets: tuple[DatasetEntry, ...] = Field(min_length=1)
-    models: tuple[ModelEntry, ...] = Field(min_length=1)
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = Field(
+        description="Of the folders runs/NAME and results/NAME."
+    )
+    datasets: tuple[DatasetEntry, ...] = Field(
+        min_length=1, description="A name alone is short for {name: NAME}."
+    )
+    models: tuple[ModelEntry, ...] = Field(
+        min_length=1, description="A name alone is short for {model: NAME}."
+    )
     reference: str | None = Field(
         None, description="Name of the model that all others are compared with; the first one when absent."
     )
-    seeds: tuple[Seed, ...] = Field((2026,), min_length=1)
-    protocol: ProtocolSettings = ProtocolSettings()
-    limits: LimitSettings = LimitSettings()
+    seeds: tuple[Seed, ...] = Field(
+        (2026,), min_length=1, description="Every model runs once with each, on every data set."
+    )
+    protocol: ProtocolSettings = Field(ProtocolSettings(), description="How data are split and ranked.")
+    limits: LimitSettings = Field(LimitSettings(), description="When training ends.")
     settings: dict[str, Any] = Field(default_factory=dict, description="Shared by all models (RecBole keys).")
-    metrics: tuple[Metric, ...] = Field(METRICS, min_length=1)
-    ks: tuple[PositiveInt, ...] = Field((5, 10, 20), min_length=1)
-    candidates: CandidateSettings = CandidateSettings()
-    speed: SpeedSettings = SpeedSettings()
+    metrics: tuple[Metric, ...] = Field(METRICS, min_length=1, description="Of the tables.")
+    ks: tuple[PositiveInt, ...] = Field(
+        (5, 10, 20), min_length=1, description="Lengths of the lists that the metrics look at."
+    )
+    candidates: CandidateSettings = Field(
+        CandidateSettings(), description="Of the models that are evaluated on candidates, too."
+    )
+    speed: SpeedSettings = Field(SpeedSettings(), description="How latency and throughput are measured.")
     threads: Annotated[int, Field(ge=1, le=256, strict=True)] = Field(
         2, description="Threads of torch and of OpenMP, in every job."
     )

@@ -86,6 +86,7 @@ ORDER = (
     "publish",
     "verify",
     "merge",
+    "doctor",
     "cli_errors",
     "cli_data",
     "cli_tune",
@@ -150,6 +151,7 @@ HEAVY = (
     "benchmark.job",
     "benchmark.probe",
     "tuning.trial",
+    "doctor",
 )
 """All others import neither torch nor RecBole nor FAISS."""
 MODULES = sorted(

@@ -31,7 +31,7 @@ def machine(device: Any) -> dict[str, Any]:
     """Processor, cores, memory, system, the device that the model ran on, and how many jobs ran at a time."""
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(pages * size / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
@@ -40,7 +40,8 @@ def machine(device: Any) -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name of the processor, as the system gives it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

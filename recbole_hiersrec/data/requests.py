@@ -33,7 +33,7 @@ class LogOptions(Settings):
     metadata: tuple[str, ...] = Field((), description="Further columns of the catalogue.")
     item_column: str | None = Field(None, description="Item column of the catalogue, if named otherwise.")
     separator: str | None = Field(None, description="Of the text files; tab is a tab.")
-    time_unit: TimeUnit = "auto"
+    time_unit: TimeUnit = Field("auto", description="Of times that are numbers; auto: told by their size.")
 
     @model_validator(mode="after")
     def _catalogue_has_columns(self) -> LogOptions:

@@ -39,14 +39,20 @@ PositiveWhole = Annotated[int, Field(ge=1, strict=True)]
 MOST_POINTS = 100_000
 """Largest grid that the grid sampler is given: it holds all of it in memory."""
 
+LOG = "Draw evenly by the logarithm; with no step."
+WHEN = (
+    "Search it only where another setting is so: {setting: value}, or {setting: {not: value}}; where several "
+    "are named, all must be."
+)
+
 
 class FloatRange(Settings):
     """Numbers between two ends, both included."""
 
-    float: tuple[Number, Number]
-    log: bool = False
-    step: PositiveNumber | None = None
-    when: dict[str, Any] = Field(default_factory=dict)
+    float: tuple[Number, Number] = Field(description="Lowest and highest value.")
+    log: bool = Field(False, description=LOG)
+    step: PositiveNumber | None = Field(None, description="Between values, from the lowest on; nothing: any.")
+    when: dict[str, Any] = Field(default_factory=dict, description=WHEN)
 
     @model_validator(mode="after")
     def _in_order(self) -> FloatRange:
@@ -77,10 +83,10 @@ class FloatRange(Settings):
 class IntRange(Settings):
     """Whole numbers between two ends, both included."""
 
-    int: tuple[Whole, Whole]
-    log: bool = False
-    step: PositiveWhole = 1
-    when: dict[str, Any] = Field(default_factory=dict)
+    int: tuple[Whole, Whole] = Field(description="Lowest and highest value.")
+    log: bool = Field(False, description=LOG)
+    step: PositiveWhole = Field(1, description="Between values, from the lowest on.")
+    when: dict[str, Any] = Field(default_factory=dict, description=WHEN)
 
     @model_validator(mode="after")
     def _in_order(self) -> IntRange:
@@ -103,8 +109,8 @@ class IntRange(Settings):
 class Choice(Settings):
     """One of a few values, of any kind that YAML knows."""
 
-    choice: tuple[Any, ...] = Field(min_length=1)
-    when: dict[str, Any] = Field(default_factory=dict)
+    choice: tuple[Any, ...] = Field(min_length=1, description="The values.")
+    when: dict[str, Any] = Field(default_factory=dict, description=WHEN)
 
     @model_validator(mode="after")
     def _each_once(self) -> Choice:
