@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from recbole_hiersrec import __version__
 from recbole_hiersrec.cli_data import data
 from recbole_hiersrec.cli_errors import Debug, one_line_errors
+from recbole_hiersrec.cli_recommend import recommend, train
 from recbole_hiersrec.cli_tune import tune
 
 app = typer.Typer(
@@ -27,6 +28,8 @@ results = typer.Typer(help="Keep, check and join what benchmarks produced.", no_
 app.add_typer(data, name="data")
 app.add_typer(tune, name="tune")
 app.add_typer(results, name="results")
+app.command()(train)
+app.command()(recommend)
 
 Runs = Annotated[Path, typer.Option(help="Folder that bench writes to and resumes from.")]
 

@@ -1,0 +1,107 @@
+"""A recommendation for one session, in 80 columns. What comes from files is shown harmlessly."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from textwrap import fill
+
+from recbole_hiersrec.serving.answers import Recommendation, RecommendedItem
+from recbole_hiersrec.serving.filters import STEP
+
+WIDTH = 80
+ITEM, CATEGORY = 16, 22
+_MOST = 5  # parts or session items told of an item: the largest of either sign
+
+
+def text(answer: Recommendation, n_items: int) -> str:
+    """Lines for a terminal.
+
+    Args:
+        answer: for one session.
+        n_items: N, of the model.
+    """
+    lines = []
+    if answer.note:
+        lines += [fill(shown(answer.note), WIDTH), ""]
+    if answer.predicted_path:
+        path = STEP.join(f"{cut(name, 24)} {100 * chance:.0f} %" for name, chance in answer.predicted_path)
+        lines += [fill(f"next category: {path}", WIDTH), ""]
+    titled = any(item.title is not None for item in answer.items)
+    categorised = any(item.category for item in answer.items)
+    rest = WIDTH - len(_start(0, None)) - ITEM - 2
+    title = (rest - CATEGORY - 2 if categorised else rest) if titled else 0
+    for rank, item in enumerate(answer.items, start=1):
+        cells = [padded(item.item, ITEM)]
+        cells += [padded(item.title or "", title)] if titled else []
+        cells += [cut(STEP.join(item.category), CATEGORY if titled else rest)] if categorised else []
+        lines.append((_start(rank, item.score) + "  ".join(cells)).rstrip())
+        lines += _why(item)
+    percent = f"{100 * answer.n_scored / n_items:.1f} %"
+    lines += [
+        "",
+        f"scored {answer.n_scored:,} of {n_items:,} items ({percent}; scanned {100 * answer.scanned_fraction:.1f} %)",
+    ]
+    lines[-1] += f" in {1e3 * answer.seconds:.1f} ms"
+    return "\n".join(lines)
+
+
+def _start(rank: int, score: float | None) -> str:
+    return f"{rank or '':>3}  {'' if score is None else f'{score:.2f}':>7}  "
+
+
+def _why(item: RecommendedItem) -> list[str]:
+    found = []
+    for label, values in (("why", item.contributions), ("session", item.session_items)):
+        if values:
+            found.append(
+                fill(f"{label}: {_largest(values)}", WIDTH, initial_indent=" " * 5, subsequent_indent=" " * 9)
+            )
+    return found
+
+
+def _largest(values: Mapping[str, float]) -> str:
+    """The largest values of either sign, from the highest to the lowest."""
+    told = sorted(values.items(), key=lambda pair: -abs(pair[1]))[:_MOST]
+    return ", ".join(
+        f"{cut(name, 24)} {value:+.2f}" for name, value in sorted(told, key=lambda pair: -pair[1])
+    )
+
+
+def shown(text: str) -> str:
+    r"""Text whose control characters (terminal escapes, line breaks, marks that turn the direction) are ``\x1b``."""
+    return "".join(
+        letter
+        if letter.isprintable()
+        else " "
+        if letter.isspace() and ord(letter) > 127
+        else ascii(letter)[1:-1]
+        for letter in text
+    )
+
+
+def cut(text: str, width: int) -> str:
+    """Text that is shown in at most ``width`` columns."""
+    letters = shown(text)
+    if sum(map(_columns, letters)) <= width:
+        return letters
+    found, room = "", width - 3
+    for letter in letters:
+        room -= _columns(letter)
+        if room < 0:
+            break
+        found += letter
+    return f"{found}..."
+
+
+def padded(text: str, width: int) -> str:
+    """Text cut to ``width`` columns and filled up with spaces."""
+    found = cut(text, width)
+    return found + " " * (width - sum(map(_columns, found)))
+
+
+def _columns(letter: str) -> int:
+    """Columns that a letter takes in a terminal: 2 in the wide scripts, 0 where it is put on the one before."""
+    if unicodedata.combining(letter):
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
