@@ -195,8 +195,6 @@ def _read_head(folder: Path) -> dict[str, Any]:
     required = {"model": str, "dataset": str, "config": dict, "training": dict, "sha256": dict}
     if missing := sorted(required.keys() - head.keys()):
         raise CheckpointError(f"{path}: damaged: {', '.join(missing)} missing")
-    if not isinstance(head["sha256"], dict):
-        raise CheckpointError(f"{path}: damaged: sha256 is no table of files")
     for key, kind in required.items():
         if not isinstance(head[key], kind):
             raise CheckpointError(f"{path}: damaged: {key} is a {type(head[key]).__name__}")

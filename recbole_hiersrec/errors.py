@@ -32,3 +32,15 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     # Of equally close names the one that begins alike: 'seed' means 'seeds' rather than 'speed'.
     best = max(matches, key=lambda m: (SequenceMatcher(None, m, wanted).ratio(), m.startswith(wanted[:2])))
     return f"; did you mean '{by_lower[best]}'?"
+
+
+def harmless(text: str) -> str:
+    r"""Text whose control characters (terminal escapes, line breaks, marks that turn the direction) are ``\x1b``."""
+    return "".join(
+        letter
+        if letter.isprintable()
+        else " "
+        if letter.isspace() and ord(letter) > 127
+        else ascii(letter)[1:-1]
+        for letter in text
+    )

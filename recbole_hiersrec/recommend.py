@@ -33,6 +33,9 @@ from recbole_hiersrec.serving.filters import Filters
 from recbole_hiersrec.serving.model import ServedModel, served_model
 from recbole_hiersrec.serving.search import Allowed, Search
 
+Parts = dict[str, float]
+"""Part of a score, or item of a session -> what it is worth."""
+
 ITEM_FRACTION = 0.04
 _AT_ONCE = 256  # sessions
 _CATEGORIES = 3  # told a level
@@ -196,17 +199,15 @@ class Recommender:
         """Answers of the model; ``seconds`` and ``unknown`` are left to the caller."""
         queries = self.model.encode(_padded(sessions))
         found = self._search.search(queries, k, budget, allowed, seen=seen)
-        reasons = self._reasons(sessions, queries, found.ids) if explain else [[({}, {})] * k] * len(sessions)
+        reasons = (
+            self._reasons(sessions, queries, found.ids) if explain else [[(None, None)] * k] * len(sessions)
+        )
         levels, paths = self._predicted(queries) if explain else ([], [])
         answers = []
         for row, (ids, scores) in enumerate(zip(found.ids.tolist(), found.scores.tolist(), strict=True)):
             items = tuple(
-                replace(
-                    self._item(item),
-                    score=score,
-                    **({"contributions": parts, "session_items": own} if explain else {}),
-                )
-                for item, score, (parts, own) in zip(ids, scores, reasons[row], strict=True)
+                self._item(item, score, *reason)
+                for item, score, reason in zip(ids, scores, reasons[row], strict=True)
                 if item
             )
             scored, compared = int(found.scored[row]), int(found.compared[row])
@@ -234,18 +235,26 @@ class Recommender:
             items, "popularity", (), "; ".join(filter(None, notes)), None, None, 0, 0, 0.0, 0.0
         )
 
-    def _item(self, item: int) -> RecommendedItem:
+    def _item(
+        self,
+        item: int,
+        score: float | None = None,
+        contributions: Parts | None = None,
+        session_items: Parts | None = None,
+    ) -> RecommendedItem:
         taxonomy = self.model.catalogue.taxonomy
         return RecommendedItem(
             self.model.catalogue.tokens[item - 1],
-            None,
+            score,
             self.titles[item - 1] if self.titles else None,
             taxonomy.labels[-1][taxonomy.item_category[item, -1]] if taxonomy else (),
+            contributions,
+            session_items,
         )
 
     def _reasons(
         self, sessions: list[list[int]], queries: Queries, ids: np.ndarray
-    ) -> list[list[tuple[dict[str, float], dict[str, float]]]]:
+    ) -> list[list[tuple[Parts, Parts]]]:
         """Contributions, and what each item of the session is worth, for each item of ``ids`` [B, k]."""
         real = np.maximum(ids, 1)  # what is explained in the place of no item is not told
         parts = self._explainer.contributions(queries, torch.from_numpy(real))

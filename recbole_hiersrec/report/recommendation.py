@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from textwrap import fill
 
+from recbole_hiersrec.errors import harmless
 from recbole_hiersrec.serving.answers import Recommendation, RecommendedItem
 from recbole_hiersrec.serving.filters import STEP
 
@@ -23,7 +24,7 @@ def text(answer: Recommendation, n_items: int) -> str:
     """
     lines = []
     if answer.note:
-        lines += [fill(shown(answer.note), WIDTH), ""]
+        lines += [fill(harmless(answer.note), WIDTH), ""]
     if answer.predicted_path:
         path = STEP.join(f"{cut(name, 24)} {100 * chance:.0f} %" for name, chance in answer.predicted_path)
         lines += [fill(f"next category: {path}", WIDTH), ""]
@@ -68,21 +69,9 @@ def _largest(values: Mapping[str, float]) -> str:
     )
 
 
-def shown(text: str) -> str:
-    r"""Text whose control characters (terminal escapes, line breaks, marks that turn the direction) are ``\x1b``."""
-    return "".join(
-        letter
-        if letter.isprintable()
-        else " "
-        if letter.isspace() and ord(letter) > 127
-        else ascii(letter)[1:-1]
-        for letter in text
-    )
-
-
 def cut(text: str, width: int) -> str:
     """Text that is shown in at most ``width`` columns."""
-    letters = shown(text)
+    letters = harmless(text)
     if sum(map(_columns, letters)) <= width:
         return letters
     found, room = "", width - 3

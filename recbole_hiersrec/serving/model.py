@@ -10,10 +10,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from recbole_hiersrec.checkpoint import Checkpoint, misfit
 from recbole_hiersrec.data.catalogue import Catalogue
@@ -81,7 +83,7 @@ def _built(content: Checkpoint) -> ServedModel:
     if settings.n_layers > len(state):
         raise InputError(f"n_layers: received {settings.n_layers}")
     memory = _memory(settings, state, catalogue.n_items)
-    with torch.device("meta"):
+    with torch.device("meta"), _NoInitialisation():
         network = build_network(catalogue, settings, max_length, memory=memory)
     wanted = network.state_dict()
     if difference := misfit(wanted, state):
@@ -96,6 +98,17 @@ def _built(content: Checkpoint) -> ServedModel:
     if not torch.isfinite(table).all():
         raise InputError("an item vector is not finite")
     return ServedModel(network, catalogue, table, max_length)
+
+
+class _NoInitialisation(TorchFunctionMode):
+    """Leaves out what fills new parameters: without memory there is nothing to fill, and torch would load its compiler
+    for it, which takes two seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
 def _check_memory(n_items: int, width: int) -> None:
