@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
 
@@ -35,12 +36,12 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 
 
 def harmless(text: str) -> str:
-    r"""Text whose control characters (terminal escapes, line breaks, marks that turn the direction) are ``\x1b``."""
-    return "".join(
-        letter
-        if letter.isprintable()
-        else " "
-        if letter.isspace() and ord(letter) > 127
-        else ascii(letter)[1:-1]
-        for letter in text
-    )
+    r"""Text for a terminal: control characters, such as its escapes, line breaks and marks that turn the direction of
+    writing, are shown as ``\x1b``; spaces of other widths become plain ones."""
+    return "".join(_shown(letter) for letter in text)
+
+
+def _shown(letter: str) -> str:
+    if letter.isprintable():
+        return letter
+    return " " if unicodedata.category(letter) == "Zs" else ascii(letter)[1:-1]

@@ -199,6 +199,8 @@ class Recommender:
         """Answers of the model; ``seconds`` and ``unknown`` are left to the caller."""
         queries = self.model.encode(_padded(sessions))
         found = self._search.search(queries, k, budget, allowed, seen=seen)
+        if not np.isfinite(found.scores[found.ids > 0]).all():
+            raise InputError("model: received a score that is not finite; its weights are of no use")
         reasons = (
             self._reasons(sessions, queries, found.ids) if explain else [[(None, None)] * k] * len(sessions)
         )

@@ -364,7 +364,10 @@ def test_no_sessions_get_no_answers(model: Recommender) -> None:
         ({"item_fraction": 1.1}, "item_fraction: received 1.1"),
         ({"item_fraction": float("nan")}, "item_fraction: received nan"),
         ({"item_fraction": "4 %"}, "item_fraction: received '4 %'"),
-        ({"allow_categories": ["A1>B2"]}, "allow_categories: unknown category 'A1>B2'; did you mean 'a1 > b2'"),
+        (
+            {"allow_categories": ["A1>B2"]},
+            "allow_categories: unknown category 'A1>B2'; did you mean 'a1 > b2'",
+        ),
         ({"deny_categories": "x"}, r"deny_categories: unknown category 'x' \(levels: 'a', 'b'\)"),
         ({"allow_categories": []}, "allow_categories: received none, which allows nothing"),
         ({"items": ["i3", "nope"]}, "items: unknown item 'nope'; allowed: the 240 of the model"),

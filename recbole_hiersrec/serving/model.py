@@ -79,12 +79,13 @@ def _built(content: Checkpoint) -> ServedModel:
         raise InputError("weights of another model")
     state = {name.removeprefix(_PREFIX): values for name, values in content.state.items()}
     catalogue = _catalogue(content, settings, state)
-    max_length = len(state["encoder.position.weight"])
-    if settings.n_layers > len(state):
-        raise InputError(f"n_layers: received {settings.n_layers}")
+    position = state["encoder.position.weight"]  # [L, D]
+    if position.dim() != 2 or position.shape[1] != settings.hidden_size or settings.n_layers > len(state):
+        received = f"hidden_size {settings.hidden_size} and n_layers {settings.n_layers}"
+        raise InputError(f"{received}, which are not those of the weights")
     memory = _memory(settings, state, catalogue.n_items)
     with torch.device("meta"), _NoInitialisation():
-        network = build_network(catalogue, settings, max_length, memory=memory)
+        network = build_network(catalogue, settings, len(position), memory=memory)
     wanted = network.state_dict()
     if difference := misfit(wanted, state):
         raise InputError(difference)
@@ -97,7 +98,7 @@ def _built(content: Checkpoint) -> ServedModel:
     table = network.item_vectors()
     if not torch.isfinite(table).all():
         raise InputError("an item vector is not finite")
-    return ServedModel(network, catalogue, table, max_length)
+    return ServedModel(network, catalogue, table, len(position))
 
 
 class _NoInitialisation(TorchFunctionMode):

@@ -160,7 +160,7 @@ class Search:
             if hidden is not None:
                 scores.scatter_(1, torch.from_numpy(column[hidden[part]]), -torch.inf)
             values, places = scores[:, 1:].topk(wide, dim=1)
-            best.append(np.where(values.numpy() > -np.inf, of[places.numpy() + 1], 0))
+            best.append(np.where(values.numpy() == -np.inf, 0, of[places.numpy() + 1]))
         ids = np.concatenate(best) if best else np.zeros((0, wide), np.int64)
         nothing = np.zeros(len(queries), np.int64)
         return Found(*self._best(queries, ids, k, hidden), nothing + len(of) - 1, nothing)
