@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from textwrap import fill
 
 from recbole_hiersrec.errors import harmless
 from recbole_hiersrec.serving.answers import Recommendation, RecommendedItem
 from recbole_hiersrec.serving.filters import STEP
 
 WIDTH = 80
-ITEM, CATEGORY = 16, 22
+LONGEST_ID, CATEGORY = 32, 22
 _MOST = 5  # parts or session items told of an item: the largest of either sign
 
 
@@ -24,27 +23,24 @@ def text(answer: Recommendation, n_items: int) -> str:
     """
     lines = []
     if answer.note:
-        lines += [fill(harmless(answer.note), WIDTH), ""]
+        lines += [wrapped(harmless(answer.note)), ""]
     if answer.predicted_path:
         path = STEP.join(f"{cut(name, 24)} {100 * chance:.0f} %" for name, chance in answer.predicted_path)
-        lines += [fill(f"next category: {path}", WIDTH), ""]
+        lines += [wrapped(f"next category: {path}"), ""]
     titled = any(item.title is not None for item in answer.items)
     categorised = any(item.category for item in answer.items)
-    rest = WIDTH - len(_start(0, None)) - ITEM - 2
+    ids = min(LONGEST_ID, max((width(harmless(item.item)) for item in answer.items), default=0))
+    rest = WIDTH - len(_start(0, None)) - ids - 2
     title = (rest - CATEGORY - 2 if categorised else rest) if titled else 0
     for rank, item in enumerate(answer.items, start=1):
-        cells = [padded(item.item, ITEM)]
+        cells = [padded(item.item, ids)]
         cells += [padded(item.title or "", title)] if titled else []
         cells += [cut(STEP.join(item.category), CATEGORY if titled else rest)] if categorised else []
         lines.append((_start(rank, item.score) + "  ".join(cells)).rstrip())
         lines += _why(item)
-    percent = f"{100 * answer.n_scored / n_items:.1f} %"
-    lines += [
-        "",
-        f"scored {answer.n_scored:,} of {n_items:,} items ({percent}; scanned {100 * answer.scanned_fraction:.1f} %)",
-    ]
-    lines[-1] += f" in {1e3 * answer.seconds:.1f} ms"
-    return "\n".join(lines)
+    scored, scanned = 100 * answer.n_scored / n_items, 100 * answer.scanned_fraction
+    work = f"scored {answer.n_scored:,} of {n_items:,} items ({scored:.1f} %; scanned {scanned:.1f} %)"
+    return "\n".join([*lines, "", f"{work} in {1e3 * answer.seconds:.1f} ms"])
 
 
 def _start(rank: int, score: float | None) -> str:
@@ -55,9 +51,7 @@ def _why(item: RecommendedItem) -> list[str]:
     found = []
     for label, values in (("why", item.contributions), ("session", item.session_items)):
         if values:
-            found.append(
-                fill(f"{label}: {_largest(values)}", WIDTH, initial_indent=" " * 5, subsequent_indent=" " * 9)
-            )
+            found.append(wrapped(f"{label}: {_largest(values)}", " " * 5, " " * 9))
     return found
 
 
@@ -69,12 +63,25 @@ def _largest(values: Mapping[str, float]) -> str:
     )
 
 
-def cut(text: str, width: int) -> str:
-    """Text that is shown in at most ``width`` columns."""
+def wrapped(text: str, first: str = "", then: str = "") -> str:
+    """Words in lines of at most 80 columns, the first line and the others indented; a longer word is cut."""
+    lines, room = [first], WIDTH - len(first)
+    for word in text.split():
+        shown = cut(word, WIDTH - len(then))
+        if width(shown) > room:
+            lines.append(then)
+            room = WIDTH - len(then)
+        lines[-1] += f"{shown} "
+        room -= width(shown) + 1
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def cut(text: str, most: int) -> str:
+    """Text that is shown in at most ``most`` columns."""
     letters = harmless(text)
-    if sum(map(_columns, letters)) <= width:
+    if width(letters) <= most:
         return letters
-    found, room = "", width - 3
+    found, room = "", most - 3
     for letter in letters:
         room -= _columns(letter)
         if room < 0:
@@ -83,10 +90,15 @@ def cut(text: str, width: int) -> str:
     return f"{found}..."
 
 
-def padded(text: str, width: int) -> str:
-    """Text cut to ``width`` columns and filled up with spaces."""
-    found = cut(text, width)
-    return found + " " * (width - sum(map(_columns, found)))
+def padded(text: str, most: int) -> str:
+    """Text cut to ``most`` columns and filled up with spaces."""
+    found = cut(text, most)
+    return found + " " * (most - width(found))
+
+
+def width(text: str) -> int:
+    """Columns that a text takes in a terminal."""
+    return sum(map(_columns, text))
 
 
 def _columns(letter: str) -> int:
