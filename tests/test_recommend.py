@@ -179,6 +179,14 @@ def test_a_batch_is_its_sessions_one_by_one(
             assert ids_of(answer) == ids_of(alone)
 
 
+def test_of_equal_scores_the_lower_id_comes_first(recommenders: dict[str, Recommender]) -> None:
+    """Without ids and memory, items with the same metadata have the same vector, and so the same score."""
+    for item_fraction in (None, 0.3):
+        answer = recommenders["no ids"].recommend([["i3"]], 40, item_fraction=item_fraction)[0]
+        pairs = [(-(item.score or 0), int(item.item[1:])) for item in answer.items]
+        assert pairs == sorted(pairs)
+
+
 def test_more_sessions_than_are_encoded_at_once(model: Recommender) -> None:
     sessions = [[f"i{n % N_ITEMS + 1}", f"i{n * 7 % N_ITEMS + 1}"] for n in range(300)]
     answers = model.recommend(sessions, 3)
