@@ -139,13 +139,12 @@ def recommend(
             "items": None if only is None else _lines(only),
         }
         recommender = Recommender.load(model)
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # what is unknown is told below, of all sessions together
-        if one is not None:
-            _answer_one(recommender, one, wishes, as_json)
-        elif sessions is not None and out is not None:
-            _answer_all(recommender, sessions, mapping or (), out, wishes)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # what is unknown is told below, of all together
+            if one is not None:
+                _answer_one(recommender, one, wishes, as_json)
+            elif sessions is not None and out is not None:
+                _answer_all(recommender, sessions, mapping or (), out, wishes)
 
 
 def _answer_one(recommender: Any, session: list[str], wishes: dict[str, Any], as_json: bool) -> None:

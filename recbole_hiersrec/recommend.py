@@ -38,6 +38,7 @@ Parts = dict[str, float]
 
 ITEM_FRACTION = 0.04
 _AT_ONCE = 256  # sessions
+_EXPLAINED = 1 << 12  # items whose parts are held at once
 _CATEGORIES = 3  # told a level
 
 
@@ -133,8 +134,9 @@ class Recommender:
         seen = not self.masked if seen is None else seen
         found: dict[int, Recommendation] = {}
         of_model = [row for row, session in enumerate(known) if session]
-        for start in range(0, len(of_model), _AT_ONCE):
-            rows = of_model[start : start + _AT_ONCE]
+        at_once = max(1, min(_AT_ONCE, _EXPLAINED // k)) if explain else _AT_ONCE
+        for start in range(0, len(of_model), at_once):
+            rows = of_model[start : start + at_once]
             some = [known[row] for row in rows]
             with torch.inference_mode():
                 answers = self._answers(some, k, budget, allowed, seen, explain)

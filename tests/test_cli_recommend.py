@@ -146,8 +146,30 @@ def test_a_killed_training_goes_on_to_the_same_weights(shop: Path, monkeypatch: 
 @pytest.mark.slow
 def test_an_older_model_is_replaced(shop: Path, model: Path) -> None:
     make_folder(shop / "model")
-    assert train("--epochs", "1").exit_code == 0
+    assert train("--epochs", "1", "--history", "masked").exit_code == 0
     assert checkpoint.load(shop / "model").dataset == "shop"
+    assert Recommender.load(shop / "model").masked
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_is_one_line_and_leaves_nothing(shop: Path) -> None:
+    (shop / "settings.yaml").write_text(
+        yaml.safe_dump(SETTINGS | {"learning_rate": 1e30, "train_batch_size": 6})
+    )
+    result = train()
+    assert result.exit_code == 2
+    assert "training of shop HierSRec seed 2026 failed: training loss is nan" in result.stderr
+    assert sorted(path.name for path in shop.iterdir()) == ["dataset", "settings.yaml"]
+
+
+@pytest.mark.slow
+def test_two_trainings_to_one_folder(shop: Path) -> None:
+    from recbole_hiersrec.atomic import locked
+
+    (shop / ".model.training").mkdir()
+    with locked(shop / ".model.training" / "lock", 0.0, "nobody else"):
+        assert "--out: model is being trained by another process" in train().stderr
+    assert train().exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ class Serving:
 
     Attributes:
         counts: training interactions of each item, int64 [N + 1].
-        lists: the inverted lists that candidates come from. Kept, because k-means takes longer than all else of loading.
+        lists: the inverted lists that candidates come from. Kept, as k-means takes longer than all else of loading.
         temperatures: of each level that is predicted, what its logits are divided by before they become
             probabilities; see :func:`~recbole_hiersrec.serving.calibration.fit_temperature`.
         titles: as they stood in the .item file, of ids 1..N; empty if the model was told of none.

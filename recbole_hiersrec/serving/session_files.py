@@ -1,6 +1,7 @@
 """Sessions from a table of clicks, and recommendations to a file: in batches, and whole or not there.
 
-The clicks are read as ``hiersrec data prepare --events`` reads them: one row a click, in any of its formats.
+The clicks are read as ``hiersrec data prepare --events`` reads them: one row a click, in any of its formats, and in
+any order, so the table of clicks is held as a whole; answers are held a batch at a time.
 """
 
 from __future__ import annotations

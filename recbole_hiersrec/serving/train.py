@@ -15,8 +15,9 @@ from recbole_hiersrec import checkpoint
 from recbole_hiersrec.atomic import locked, recover_folder, writable_folder
 from recbole_hiersrec.benchmark.job import kept_trainer
 from recbole_hiersrec.benchmark.prepare import Closed, prepare
+from recbole_hiersrec.benchmark.store import STATE
 from recbole_hiersrec.benchmark.suite import Job
-from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.errors import HierSRecError, InputError
 from recbole_hiersrec.names import load_model_class
 from recbole_hiersrec.retrieval.rules import item_lists
 from recbole_hiersrec.scoring import QueryScorer, training_counts
@@ -81,21 +82,35 @@ def train(job: Job, out: Path) -> Trained:
 
     Raises:
         InputError: ``out`` is in use, or the model or the data cannot be used as the job says.
-        ValueError: the training loss became NaN or infinite.
+        HierSRecError: the training loss became NaN or infinite.
     """
     check_out(out)
     work = out.with_name(f".{out.name}.training")
     work.mkdir(exist_ok=True)
     with locked(work / "lock", 0.0, f"--out: {out} is being trained by another process"):
-        torch.set_num_threads(job.threads)
-        model_class = load_model_class(job.model)
-        data = replace(prepare(job, model_class, work / "training"), test=Closed())
-        trainer = kept_trainer(job, model_class, data, work)
-        trainer.fit(data.train, data.valid, verbose=False, saved=False, show_progress=sys.stderr.isatty())
-        model, part = trainer.model.eval(), data.train._dataset
-        serving = serving_of(model, part, data.valid._dataset)
-        save_model(out, data.config, model, part, trainer.report, serving)
+        try:
+            trained = _train(job, out, work)
+        except BaseException:
+            if not (work / STATE).exists():
+                shutil.rmtree(work)
+            raise
         shutil.rmtree(work)
+    return trained
+
+
+def _train(job: Job, out: Path, work: Path) -> Trained:
+    """Train in the folder ``work``, and write the model to ``out``."""
+    torch.set_num_threads(job.threads)
+    model_class = load_model_class(job.model)
+    data = replace(prepare(job, model_class, work / "training"), test=Closed())
+    trainer = kept_trainer(job, model_class, data, work)
+    try:
+        trainer.fit(data.train, data.valid, verbose=False, saved=False, show_progress=sys.stderr.isatty())
+    except ValueError as error:
+        raise HierSRecError(f"training of {job.label()} failed: {error}") from error
+    model, part = trainer.model.eval(), data.train._dataset
+    serving = serving_of(model, part, data.valid._dataset)
+    save_model(out, data.config, model, part, trainer.report, serving)
     return Trained(out, trainer.report, model.n_items - 1, len(data.valid._dataset))
 
 
