@@ -175,16 +175,25 @@ def test_a_batch_is_its_sessions_one_by_one(
         scores = [item.score for item in alone.items]
         assert [item.score for item in answer.items] == pytest.approx(scores, abs=1e-5)
         assert answer.n_scored == alone.n_scored
-        if kind != "no ids":  # there items share vectors, and with them scores
-            assert ids_of(answer) == ids_of(alone)
+        assert ids_of(answer) == ids_of(alone)
 
 
-def test_of_equal_scores_the_lower_id_comes_first(recommenders: dict[str, Recommender]) -> None:
-    """Without ids and memory, items with the same metadata have the same vector, and so the same score."""
+def test_of_equal_scores_the_lower_id_comes_first(tmp_path: Path) -> None:
+    """Items that are their category alone have twelve different scores."""
+    bare = {
+        "titles": False,
+        "metadata_fields": (),
+        "follower_fields": (),
+        "followers": 0,
+        "repeat_term": False,
+    }
+    folder = make_folder(tmp_path / "m", use_item_id=False, **bare)
+    change_arrays(folder, "weights.safetensors", lambda arrays: arrays["network.item_bias.weight"].fill(0))
     for item_fraction in (None, 0.3):
-        answer = recommenders["no ids"].recommend([["i3"]], 40, item_fraction=item_fraction)[0]
+        answer = Recommender.load(folder).recommend([["i3"]], 40, item_fraction=item_fraction)[0]
         pairs = [(-(item.score or 0), int(item.item[1:])) for item in answer.items]
         assert pairs == sorted(pairs)
+        assert len({score for score, _ in pairs}) <= 12
 
 
 def test_more_sessions_than_are_encoded_at_once(model: Recommender) -> None:

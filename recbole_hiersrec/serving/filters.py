@@ -47,6 +47,8 @@ class Filters:
         Raises:
             InputError: a category or item is not known, or a list is empty.
         """
+        if allow_categories is None and not deny_categories and items is None:
+            return None
         found = np.ones(len(self._item_ids) + 1, bool)
         for what, names in (("allow_categories", allow_categories), ("items", items)):
             if names is not None and not names:
@@ -59,7 +61,7 @@ class Filters:
             listed = np.zeros_like(found)
             listed[[self._id(item) for item in items]] = True
             found &= listed
-        return None if allow_categories is None and not deny_categories and items is None else found
+        return found
 
     def _of_categories(self, what: str, names: Collection[str]) -> np.ndarray:
         if self._taxonomy is None:
