@@ -242,6 +242,19 @@ def test_seen_follows_the_protocol_unless_said(tmp_path: Path) -> None:
     assert len(masked.recommend(session, N_ITEMS, seen=True)[0].items) == N_ITEMS
 
 
+@pytest.mark.parametrize("filters", [{}, {"deny_categories": ["a2 > b3"]}])
+def test_seen_items_are_left_out_of_candidates(model: Recommender, filters: dict[str, Any]) -> None:
+    """Of 40 % of the items 60 are asked for, so that items of the session are among those that are scored."""
+    sessions = [[f"i{n}", f"i{n + 1}", f"i{n + 5}"] for n in range(1, 200, 10)]
+    shown, hidden = (
+        model.recommend(sessions, 60, item_fraction=0.4, seen=seen, **filters) for seen in (True, False)
+    )
+    for session, with_seen, without in zip(sessions, shown, hidden, strict=True):
+        assert set(session) & {item.item for item in with_seen.items}
+        assert not set(session) & {item.item for item in without.items}
+        assert len(without.items) == 60
+
+
 def test_only_the_last_items_of_a_long_session_count(model: Recommender) -> None:
     long = [f"i{n}" for n in range(1, 15)]
     with_all, last = model.recommend([long, long[-MAX_LENGTH:]], 5)
