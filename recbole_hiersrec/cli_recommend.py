@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -53,9 +54,11 @@ def train(
         "threads": threads,
     }
     with one_line_errors(debug, "the same command goes on from the last epoch that was kept"):
+        from recbole_hiersrec.benchmark.runner import spinning
         from recbole_hiersrec.serving.requests import job_of
 
         job = job_of(model, dataset, {key: value for key, value in own.items() if value is not None})
+        os.environ |= spinning()  # before torch is loaded, which reads it once
         from recbole_hiersrec import register
 
         register()
