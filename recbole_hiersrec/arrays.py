@@ -5,6 +5,7 @@ Ranks of test cases are kept so (ranks.npz): about half the size that ``numpy.sa
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,6 +50,43 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path} is damaged: {reason}") from None
+
+
+def check_size(path: Path, most: int) -> None:
+    """Refuse an npz file, before anything of it is unpacked, that would unpack to more than ``most`` bytes.
+
+    An array's header may ask for any amount of memory; here it must ask for what its entry holds, and all entries
+    together for no more than is allowed. (Python unpacks no more of an entry than the archive says it holds.)
+
+    Raises:
+        InputError: it would, it holds something other than plain arrays, or it is no such file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            held = sum(entry.file_size for entry in archive.infolist())
+            if held > most:
+                raise InputError(f"{path}: unpacks to {held:,} bytes; allowed: at most {most:,}")
+            for entry in archive.infolist():
+                with archive.open(entry) as file:
+                    read = {
+                        (1, 0): np.lib.format.read_array_header_1_0,
+                        (2, 0): np.lib.format.read_array_header_2_0,
+                    }
+                    shape, _, dtype = read[np.lib.format.read_magic(file)](file)
+                    if dtype.hasobject or math.prod(shape) * dtype.itemsize != entry.file_size - file.tell():
+                        raise InputError(f"{path}: array {entry.filename} is not of the size that it says")
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        ValueError,
+        KeyError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged: {' '.join(str(error).split())}") from None
 
 
 def _narrowed(array: np.ndarray) -> np.ndarray:

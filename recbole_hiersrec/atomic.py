@@ -37,6 +37,13 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def replace_file(new: Path, target: Path) -> None:
+    """Put the complete file ``new`` in the place of ``target``; both lie on one file system."""
+    _sync(new)
+    os.replace(new, target)
+    _sync_folder(target.parent)
+
+
 def writable_folder(folder: Path) -> Path:
     """Make ``folder`` and prove with a file that it can be written.
 

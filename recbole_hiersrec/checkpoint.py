@@ -6,6 +6,10 @@ A checkpoint is a folder::
     weights.safetensors  parameters and buffers of the model
     items.json           item tokens in id order, ids 1..N
     taxonomy.npz         categories of the items, where the model has any
+    serving.safetensors  of a model that is ready to recommend: popularity, lists, temperatures
+    titles.json          of such a model: titles of the items
+
+Nothing that a file says of its own size is believed before the memory for it is asked for.
 """
 
 from __future__ import annotations
@@ -26,9 +30,13 @@ from safetensors.torch import load_file, save_file
 from recbole_hiersrec.atomic import recover_folder, replace_folder
 from recbole_hiersrec.data.taxonomy import Taxonomy
 from recbole_hiersrec.errors import CheckpointError
+from recbole_hiersrec.serving.content import ARRAYS, TITLES, Serving
 
 FORMAT = "recbole_hiersrec checkpoint"
-VERSION = 1
+VERSION, SERVED = 1, 2
+"""Format of a checkpoint without and with what recommending needs; the first is what earlier releases read, too."""
+_FREE, _AN_ITEM = 1 << 26, 1 << 11
+"""Bytes that categories may unpack to: so many, and so many more an item."""
 _HEAD, _WEIGHTS, _ITEMS, _TAXONOMY = "checkpoint.json", "weights.safetensors", "items.json", "taxonomy.npz"
 
 
@@ -44,6 +52,7 @@ class Checkpoint:
         state: parameters and buffers, as ``state_dict`` gives them.
         tokens: item token of ids 1..N.
         taxonomy: categories of the items, or None.
+        serving: what recommending needs beside the model, or None.
     """
 
     model: str
@@ -53,6 +62,15 @@ class Checkpoint:
     state: Mapping[str, torch.Tensor]
     tokens: Sequence[str]
     taxonomy: Taxonomy | None
+    serving: Serving | None = None
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether ``folder`` holds a checkpoint of this package, whatever its version and state."""
+    try:
+        return _json(folder / _HEAD)["format"] == FORMAT
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
@@ -67,9 +85,11 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     (temporary / _ITEMS).write_text(json.dumps(list(checkpoint.tokens), ensure_ascii=False), encoding="utf-8")
     if checkpoint.taxonomy is not None:
         checkpoint.taxonomy.save(temporary / _TAXONOMY)
+    if checkpoint.serving is not None:
+        checkpoint.serving.save(temporary)
     head = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION if checkpoint.serving is None else SERVED,
         "model": checkpoint.model,
         "dataset": checkpoint.dataset,
         "config": dict(checkpoint.config),
@@ -98,13 +118,37 @@ def load(folder: Path) -> Checkpoint:
             )
     try:
         state = load_file(folder / _WEIGHTS)
-        tokens = json.loads((folder / _ITEMS).read_text(encoding="utf-8"))
-    except (OSError, SafetensorError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {folder}: cannot be read: {error}") from None
-    taxonomy = Taxonomy.load(folder / _TAXONOMY) if _TAXONOMY in head["sha256"] else None
+        tokens = _tokens(_json(folder / _ITEMS))
+        taxonomy = _taxonomy(folder, len(tokens)) if _TAXONOMY in head["sha256"] else None
+        serving = Serving.load(folder, len(tokens)) if head["version"] == SERVED else None
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"checkpoint {folder}: cannot be read: {reason}") from None
     return Checkpoint(
-        head["model"], head["dataset"], head["config"], head["training"], state, tokens, taxonomy
+        head["model"], head["dataset"], head["config"], head["training"], state, tokens, taxonomy, serving
     )
+
+
+def _tokens(values: Any) -> list[str]:
+    if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"{_ITEMS} is no list of item ids")
+    if len(set(values)) < len(values):
+        raise ValueError(f"{_ITEMS} has an item id twice")
+    return values
+
+
+def _taxonomy(folder: Path, n_items: int) -> Taxonomy:
+    """Categories of ``n_items`` items; a file that unpacks to far more than those can take is refused."""
+    found = Taxonomy.load(folder / _TAXONOMY, most_bytes=_FREE + _AN_ITEM * n_items)
+    found.check(n_items)
+    return found
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path.name} is nested too deep") from None
 
 
 def misfit(wanted: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> str:
@@ -139,21 +183,23 @@ def _read_head(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{folder}: not a checkpoint of recbole_hiersrec (there is no {_HEAD} in it)")
     try:
-        head = json.loads(path.read_text(encoding="utf-8"))
+        head = _json(path)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: damaged: {error}") from None
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of recbole_hiersrec (format is not '{FORMAT}')")
-    if head.get("version") != VERSION:
+    if head.get("version") not in (VERSION, SERVED):
         raise CheckpointError(
-            f"{path}: checkpoint version {head.get('version')!r}; this release reads {VERSION}"
+            f"{path}: checkpoint version {head.get('version')!r}; this release reads {VERSION} and {SERVED}"
         )
-    required = {"model", "dataset", "config", "training", "sha256"}
-    if missing := sorted(required - head.keys()):
+    required = {"model": str, "dataset": str, "config": dict, "training": dict, "sha256": dict}
+    if missing := sorted(required.keys() - head.keys()):
         raise CheckpointError(f"{path}: damaged: {', '.join(missing)} missing")
-    if not isinstance(head["sha256"], dict):
-        raise CheckpointError(f"{path}: damaged: sha256 is no table of files")
-    if not {_WEIGHTS, _ITEMS} <= head["sha256"].keys() <= {_WEIGHTS, _ITEMS, _TAXONOMY}:
+    for key, kind in required.items():
+        if not isinstance(head[key], kind):
+            raise CheckpointError(f"{path}: damaged: {key} is a {type(head[key]).__name__}")
+    needed = {_WEIGHTS, _ITEMS} | ({ARRAYS, TITLES} if head["version"] == SERVED else set())
+    if not needed <= head["sha256"].keys() <= {*needed, _TAXONOMY}:
         raise CheckpointError(f"{path}: damaged: it lists the files {sorted(head['sha256'])}")
     return head
 

@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from recbole_hiersrec import __version__
 from recbole_hiersrec.cli_data import data
 from recbole_hiersrec.cli_errors import Debug, one_line_errors
+from recbole_hiersrec.cli_recommend import recommend, train
 from recbole_hiersrec.cli_tune import tune
 from recbole_hiersrec.errors import InputError
 
@@ -29,6 +30,8 @@ app.add_typer(tune, name="tune")
 app.add_typer(results, name="results")
 leaderboard = typer.Typer(help="All suites on one page.", no_args_is_help=True)
 app.add_typer(leaderboard, name="leaderboard")
+app.command()(train)
+app.command()(recommend)
 
 Runs = Annotated[Path, typer.Option(help="Folder that bench writes to and resumes from.")]
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from recbole_hiersrec.errors import HierSRecError
+from recbole_hiersrec.errors import HierSRecError, harmless
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -24,7 +24,7 @@ def one_line_errors(
     except HierSRecError as error:
         if debug:
             traceback.print_exc()
-        typer.echo(f"hiersrec: error: {' '.join(str(error).split())}", err=True)
+        typer.echo(f"hiersrec: error: {harmless(' '.join(str(error).split()))}", err=True)
         raise typer.Exit(2) from None
     except OSError as error:
         if debug:

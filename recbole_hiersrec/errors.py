@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
 
@@ -32,3 +33,15 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     # Of equally close names the one that begins alike: 'seed' means 'seeds' rather than 'speed'.
     best = max(matches, key=lambda m: (SequenceMatcher(None, m, wanted).ratio(), m.startswith(wanted[:2])))
     return f"; did you mean '{by_lower[best]}'?"
+
+
+def harmless(text: str) -> str:
+    r"""Text for a terminal: control characters, such as its escapes, line breaks and marks that turn the direction of
+    writing, are shown as ``\x1b``; spaces of other widths become plain ones."""
+    return "".join(_shown(letter) for letter in text)
+
+
+def _shown(letter: str) -> str:
+    if letter.isprintable():
+        return letter
+    return " " if unicodedata.category(letter) == "Zs" else ascii(letter)[1:-1]

@@ -33,6 +33,9 @@ MODELS = {
 INNER_PRODUCT = frozenset({"HierSRec", "SASRecAllPositions", "GRU4RecAllPositions"})
 """Those of them whose scores are queries times item vectors, so that an index can serve them."""
 
+SERVED = "HierSRec"
+"""The model that a recommender can be loaded of."""
+
 
 def recbole_folder() -> Path:
     """Folder of the installed RecBole, found without importing it.

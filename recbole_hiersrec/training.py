@@ -32,6 +32,7 @@ from recbole_hiersrec.resuming import (
     set_random_state,
 )
 from recbole_hiersrec.scoring import cases_of, scorer_of, tokens_of
+from recbole_hiersrec.serving.content import Serving
 from recbole_hiersrec.settings import training_settings
 
 BAR = "{desc} |{bar:8}| {percentage:3.0f}% {elapsed}<{remaining}{postfix}"
@@ -397,7 +398,14 @@ def way_of(model: Any) -> str:
     return getattr(model, "way", "prefix rows")
 
 
-def save_model(folder: Path, config: Any, model: Any, dataset: Any, report: TrainingReport) -> None:
+def save_model(
+    folder: Path,
+    config: Any,
+    model: Any,
+    dataset: Any,
+    report: TrainingReport,
+    serving: Serving | None = None,
+) -> None:
     """Write a model as a checkpoint folder (see :mod:`recbole_hiersrec.checkpoint`)."""
     catalogue = getattr(dataset, "catalogue", None)
     content = checkpoint.Checkpoint(
@@ -408,6 +416,7 @@ def save_model(folder: Path, config: Any, model: Any, dataset: Any, report: Trai
         state=model.state_dict(),
         tokens=tokens_of(dataset)[1:],
         taxonomy=catalogue.taxonomy if catalogue else None,
+        serving=serving,
     )
     checkpoint.save(folder, content)
 

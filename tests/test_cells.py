@@ -212,3 +212,54 @@ def test_lists_of_other_items_are_refused(shape):
     lists = build_lists(torch.randn(8, 2), None, 3, seed=0)
     with pytest.raises(InputError, match="lists: of items up to 7 and width 2, but the item vectors are of"):
         Cells(lists, torch.randn(*shape))
+
+
+def with_apart(n_queries, width, n_items, seed):
+    """Random queries, of which each lifts some items, one of them twice as hidden PAD."""
+    rng = np.random.default_rng(seed)
+    ids = np.stack([rng.permutation(n_items)[:6] + 1 for _ in range(n_queries)])
+    ids[:, 2] = 0
+    bonus = rng.standard_normal(ids.shape).astype(np.float32) * (ids > 0)
+    vectors = torch.from_numpy(rng.standard_normal((n_queries, width)).astype(np.float32))
+    apart = Apart(torch.from_numpy(ids), torch.from_numpy(bonus))
+    return Queries(vectors, torch.zeros(n_queries, 1, dtype=torch.long), apart)
+
+
+@pytest.mark.parametrize("budget", [1, 3, 10, 25, 60])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_scored_is_counted_once(budget, seed):
+    """As many as there are candidates: items of the lists, and lifted ones that lie in none of them."""
+    cells = cells_of([4, 1, 7, 12, 3, 9, 24], np.random.default_rng(seed).standard_normal((7, 5)), seed)
+    queries = with_apart(9, 5, 60, seed)
+    wanted = (cells.candidates(queries, budget).ids > 0).sum(1)
+    assert cells.scored(cells.select(queries, budget)).tolist() == wanted.tolist()
+    if budget == 25:
+        assert len(set(wanted.tolist())) > 1
+
+
+@pytest.mark.parametrize("budget", [1, 3, 10, 60])
+@pytest.mark.parametrize("seed", range(4))
+def test_among_allowed_items_a_list_costs_those_that_are_allowed(budget, seed):
+    rng = np.random.default_rng(seed)
+    cells = cells_of([4, 1, 7, 12, 3, 9, 24], rng.standard_normal((7, 5)), seed)
+    allowed = rng.random(61) < 0.4
+    allowed[[0, *contents(cells)[4]]] = False  # one list is empty now
+    queries = asked(torch.from_numpy(rng.standard_normal((9, 5)).astype(np.float32)))
+    found = cells.among(allowed).candidates(queries, budget)
+    lists = [[item for item in part if allowed[item]] for part in contents(cells)]
+    scores = (queries.vectors @ torch.from_numpy(cells.lists.centroids).T).numpy()
+    for row, ids in enumerate(found.ids.tolist()):
+        wanted = [item for number in naive_select(scores[row], lists, budget) for item in lists[number]]
+        assert [item for item in ids if item] == wanted
+    assert found.compared.tolist() == [7] * 9
+
+
+def test_among_all_items_is_the_rule_itself():
+    cells = cells_of([4, 1, 7, 12], np.random.default_rng(1).standard_normal((4, 5)))
+    queries = with_apart(9, 5, 24, 3)
+    every, own = cells.among(np.ones(25, bool)), cells
+    assert every.name == own.name
+    for budget in (1, 5, 13, 24):
+        pair = [rule.candidates(queries, budget) for rule in (every, own)]
+        assert torch.equal(pair[0].ids, pair[1].ids)
+        assert torch.equal(pair[0].compared, pair[1].compared)

@@ -599,8 +599,8 @@ def test_training_is_told_what_all_other_rows_tell(shop: Path, length: int) -> N
     columns = (x.tolist() for x in (history, lengths, target))
     rows = [[*items[:n], last] for items, n, last in zip(*columns, strict=True)]
     places = positions_of(rows)
-    trained = told(*model._recall(history, lengths, *places, target))
-    served = told(*model._recall(history, lengths, *places))
+    trained = told(*model.network.recall(history, lengths, *places, target))
+    served = told(*model.network.recall(history, lengths, *places))
     assert trained != served
     of = [0, *(1 + model.catalogue.taxonomy.item_category[1:, 1])]
     for row, position, training, serving in zip(*(x.tolist() for x in places), trained, served, strict=True):

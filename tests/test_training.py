@@ -423,9 +423,9 @@ def test_damaged_and_foreign_checkpoints(saved: tuple[Path, HierSRecTrainer, Any
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 99}, "version 99; this release reads 1"),
+        ({"version": 99}, "version 99; this release reads 1 and 2"),
         ({"sha256": {"../../etc/passwd": "0"}}, "lists the files"),
-        ({"sha256": []}, "sha256 is no table of files"),
+        ({"sha256": []}, "sha256 is a list"),
     ],
 )
 def test_other_version_and_foreign_files(

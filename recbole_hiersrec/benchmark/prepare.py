@@ -16,7 +16,7 @@ from recbole_hiersrec.data.dataset import HierSRecDataset
 from recbole_hiersrec.data.files import atomic_files, read_columns
 from recbole_hiersrec.data.manifest import read_manifest
 from recbole_hiersrec.data.sessions import read_sessions
-from recbole_hiersrec.errors import InputError, SkippedError
+from recbole_hiersrec.errors import HierSRecError, InputError, SkippedError
 from recbole_hiersrec.evaluation.scorer import universe_fingerprint
 from recbole_hiersrec.names import recbole_folder
 from recbole_hiersrec.reading import parse, read_yaml
@@ -39,6 +39,15 @@ class Prepared:
     valid: Any
     test: Any
     session_sizes: np.ndarray | None
+
+
+class Closed:
+    """Stands where the test part would: settings are chosen, and models trained, without it."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise HierSRecError(
+            f"the test part is closed while settings are chosen or a model is trained (received .{name})"
+        )
 
 
 def prepare(job: Job, model_class: type[Any], checkpoints: Path) -> Prepared:

@@ -372,14 +372,14 @@ def end_process(process: subprocess.Popen[bytes]) -> None:
 
 
 def environment_of(job: Job, workers: int) -> dict[str, str]:
-    """Environment of a job's process: this one's, with fixed hashing, the job's threads, and memory that is kept.
-
-    How threads wait is left to the user who said so.
-    """
-    fixed = dict.fromkeys(THREAD_VARIABLES, str(job.threads)) | ALLOCATOR
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
-        fixed["GOMP_SPINCOUNT"] = SPINS
+    """Environment of a job's process: this one's, with fixed hashing, the job's threads, and memory that is kept."""
+    fixed = dict.fromkeys(THREAD_VARIABLES, str(job.threads)) | ALLOCATOR | spinning()
     return os.environ | fixed | {"PYTHONHASHSEED": "0", "HIERSREC_WORKERS": str(workers)}
+
+
+def spinning() -> dict[str, str]:
+    """How threads wait for each other, as an environment; empty where the user said so."""
+    return {} if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ) else {"GOMP_SPINCOUNT": SPINS}
 
 
 def first_line(path: Path) -> str:

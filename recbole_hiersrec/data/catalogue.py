@@ -31,12 +31,14 @@ class Catalogue:
         taxonomy: None when no category field was named.
         title_tokens: [N + 1, T] BPE ids, 0-padded; T = 0 without a title field.
         metadata: [N + 1, F] value ids of the further fields, 0 = missing.
+        titles: title as it stands in the file, of ids 1..N, "" where there is none; empty without a title field.
     """
 
     tokens: tuple[str, ...]
     taxonomy: Taxonomy | None
     title_tokens: IntArray
     metadata: IntArray
+    titles: tuple[str, ...] = ()
 
     @property
     def n_items(self) -> int:
@@ -82,6 +84,7 @@ def read_catalogue(
         if titles
         else np.zeros((n_items + 1, 0), dtype=np.int64),
         _value_ids([columns[field] for field in settings.metadata_fields], n_items),
+        tuple(titles or ()),
     )
 
 

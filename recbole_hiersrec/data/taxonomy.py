@@ -13,11 +13,14 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from recbole_hiersrec.arrays import check_size
 from recbole_hiersrec.errors import CheckpointError, InputError
 
 UNKNOWN = "(unknown)"
 LEARNED = "learned_"
 """Prefix of the names of learned levels, by which every report knows them."""
+MOST_LEVELS = 100
+"""Of a taxonomy that is read: the names of a category's ancestors are kept with each category."""
 IntArray = NDArray[np.int64]
 Path_ = tuple[str, ...]
 
@@ -37,6 +40,17 @@ class Taxonomy:
     labels: tuple[tuple[Path_, ...], ...]
     parents: tuple[IntArray, ...]
     item_category: IntArray
+
+    def check(self, n_items: int) -> None:
+        """Raise :class:`ValueError` unless every number is one of a taxonomy of ``n_items`` items."""
+        if not self.levels or self.item_category.shape != (n_items + 1, self.n_levels):
+            raise ValueError(f"categories of shape {self.item_category.shape} for {n_items} items")
+        above = 1
+        for level, (labels, parents) in enumerate(zip(self.labels, self.parents, strict=True)):
+            for values, size in ((self.item_category[1:, level], len(labels)), (parents, above)):
+                if values.dtype.kind != "i" or values.min(initial=0) < 0 or values.max(initial=0) >= size:
+                    raise ValueError(f"level {self.levels[level]!r} has numbers outside 0 to {size - 1}")
+            above = len(labels)
 
     @property
     def n_items(self) -> int:
@@ -109,11 +123,20 @@ class Taxonomy:
             return file["item_tokens"].tobytes().decode().split("\n")
 
     @classmethod
-    def load(cls, path: Path) -> Taxonomy:
-        """Read what :meth:`save` wrote; a damaged or foreign file raises :class:`CheckpointError`."""
+    def load(cls, path: Path, most_bytes: int | None = None) -> Taxonomy:
+        """Read what :meth:`save` wrote; a damaged or foreign file raises :class:`CheckpointError`.
+
+        Args:
+            path: the file.
+            most_bytes: refuse a file that unpacks to more; None: it is trusted.
+        """
         try:
+            if most_bytes is not None:
+                check_size(path, most_bytes)
             with np.load(path, allow_pickle=False) as file:
                 levels = tuple(str(level) for level in file["levels"])
+                if len(levels) > MOST_LEVELS:
+                    raise ValueError(f"{len(levels)} levels; allowed: at most {MOST_LEVELS}")
                 parents = tuple(file[f"parent_{level}"] for level in range(len(levels)))
                 names = [[str(name) for name in file[f"label_{level}"]] for level in range(len(levels))]
                 item_category = file["item_category"]

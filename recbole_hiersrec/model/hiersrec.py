@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor
@@ -21,7 +20,7 @@ from recbole_hiersrec.model.loss import (
 )
 from recbole_hiersrec.model.memory import Memory, build_memory
 from recbole_hiersrec.model.network import build_network
-from recbole_hiersrec.queries import Queries, add_apart, checked_items, checked_sessions, distinct
+from recbole_hiersrec.queries import Queries, add_apart, checked_items, checked_sessions
 from recbole_hiersrec.settings import hiersrec_settings
 
 
@@ -61,14 +60,6 @@ class HierSRec(SequentialRecommender):
         pairs = [transitions_of(dataset, lag) for lag in range(1, self.settings.follower_window + 1)]
         return build_memory(pairs, self.catalogue, self.settings)
 
-    def _recall(
-        self, history: Tensor, length: Tensor, rows: Tensor, positions: Tensor, target: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Items that the memory knows at each position [T], and their odds, [T, E]; see :class:`Memory`."""
-        if self.network.memory is None:
-            return history.new_zeros(len(rows), 0), torch.zeros(len(rows), 0, device=history.device)
-        return self.network.memory.recall(history, length, rows, positions, target)
-
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Item softmax at every position + weighted category cross-entropies; a scalar."""
         history, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
@@ -76,7 +67,7 @@ class HierSRec(SequentialRecommender):
         real = labels > 0
         targets = labels[real]  # [T]
         rows, positions = real.nonzero(as_tuple=True)
-        known, odds = self._recall(history, length, rows, positions, interaction[self.POS_ITEM_ID])
+        known, odds = self.network.recall(history, length, rows, positions, interaction[self.POS_ITEM_ID])
         items = step_items(history, targets, self.n_items - 1, self.sampler, known)
         vectors = self.network.items(items.ids)  # [U, D]
         states, heads = self.network.read(items.history, real, vectors)  # [T, D]
@@ -106,13 +97,7 @@ class HierSRec(SequentialRecommender):
             InputError: an item id or a length is out of range.
         """
         history, length, longest = checked_sessions(self, interaction)
-        table = None if item_vectors is None else item_vectors[:, : self.settings.hidden_size]
-        last = torch.arange(len(history), device=history.device), length - 1
-        # What is padding in all rows changes nothing, and costs as much as items do.
-        states, heads = self.network.read(history[:, :longest], length - 1, table)
-        seen = None if self.network.repeat is None else distinct(history)
-        apart = self.network.apart(states, seen, *self._recall(history, length, *last))
-        return Queries(self.network.queries(heads), history, apart, tuple(heads.category_logits))
+        return self.network.encode(history, length, longest, item_vectors)
 
     def item_vectors(self) -> Tensor:
         """Augmented item vectors [N + 1, A]; row 0 is the PAD."""

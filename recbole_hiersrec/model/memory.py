@@ -318,18 +318,25 @@ def build_memory(
     Raises:
         InputError: a field is neither a category level nor a metadata field.
     """
-    kept, asked = settings.followers, settings.follower_items
-    items = count_followers(pairs, np.arange(catalogue.n_items + 1), kept)
+    kept = settings.followers
+    found = [count_followers(pairs, np.arange(catalogue.n_items + 1), kept)]
     columns = _columns(catalogue, settings)
-    fields = []
     for name in settings.follower_fields:
         if name not in columns:
             allowed = ", ".join(columns) or "none, as no category or metadata field is named"
             raise InputError(
                 f"follower_fields: received '{name}'{nearest(name, columns)}, allowed: {allowed}"
             )
-        fields.append(FollowerTable(count_followers(pairs, columns[name], 2 * kept), min(2, asked), 20.0))
-    return Memory(FollowerTable(items, asked, 5.0), fields, settings.follower_limit, settings.hidden_size)
+        found.append(count_followers(pairs, columns[name], 2 * kept))
+    return memory_of(found, settings)
+
+
+def memory_of(counted: Sequence[Followers], settings: HierSRecSettings) -> Memory:
+    """The memory of what was counted: of the items, then of each of ``follower_fields``."""
+    asked = settings.follower_items
+    items, *fields = counted
+    tables = [FollowerTable(field, min(2, asked), 20.0) for field in fields]
+    return Memory(FollowerTable(items, asked, 5.0), tables, settings.follower_limit, settings.hidden_size)
 
 
 def _columns(catalogue: Catalogue, settings: HierSRecSettings) -> dict[str, IntArray]:

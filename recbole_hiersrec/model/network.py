@@ -18,7 +18,7 @@ from recbole_hiersrec.model.encoder import SessionEncoder
 from recbole_hiersrec.model.heads import HeadsOutput, HierarchicalHeads
 from recbole_hiersrec.model.items import ItemVectors
 from recbole_hiersrec.model.memory import Memory
-from recbole_hiersrec.queries import Apart, join_apart
+from recbole_hiersrec.queries import Apart, Queries, distinct, join_apart
 from recbole_hiersrec.settings import HierSRecSettings
 
 _ONE = 0.541324854612918  # softplus(_ONE) = 1
@@ -123,6 +123,37 @@ class HierSRecNetwork(nn.Module):
         if once:
             return join_apart(own, remembered)
         return Apart(torch.cat([own.ids, remembered.ids], 1), torch.cat([own.bonus, remembered.bonus], 1))
+
+    def encode(
+        self, history: Tensor, length: Tensor, longest: int, item_vectors: Tensor | None = None
+    ) -> Queries:
+        """Augmented queries of sessions, and what else the score needs to know of them.
+
+        Args:
+            history: [B, L] item ids, 0-padded on the right.
+            length: number of items of each session, [B], at least 1.
+            longest: the largest of them.
+            item_vectors: what :meth:`item_vectors` gave, if it is at hand: its first D columns are the vectors of
+                the session's items, which then need not be computed again.
+
+        Returns:
+            Vectors [B, A], the histories, the items scored apart, and the category logits [B, C_m] of each level.
+        """
+        table = None if item_vectors is None else item_vectors[:, : self.heads.hidden_size]
+        rows, last = torch.arange(len(history), device=history.device), length - 1
+        # What is padding in all rows changes nothing, and costs as much as items do.
+        states, heads = self.read(history[:, :longest], last, table)
+        seen = None if self.repeat is None else distinct(history)
+        apart = self.apart(states, seen, *self.recall(history, length, rows, last))
+        return Queries(self.queries(heads), history, apart, tuple(heads.category_logits))
+
+    def recall(
+        self, history: Tensor, length: Tensor, rows: Tensor, positions: Tensor, target: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Items that the memory knows at each position [T], and their odds, [T, E]; see :class:`Memory`."""
+        if self.memory is None:
+            return history.new_zeros(len(rows), 0), torch.zeros(len(rows), 0, device=history.device)
+        return self.memory.recall(history, length, rows, positions, target)
 
     def queries(self, heads: HeadsOutput) -> Tensor:
         """Augmented queries [..., A] = [z; w_1 q_1; ...; w_M q_M; 1]."""

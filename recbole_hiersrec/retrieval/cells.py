@@ -111,6 +111,29 @@ class Cells(CandidateRule):
         """Return the k best of at most ``budget`` items a query, as :meth:`search_lists` returns them."""
         return self.search_lists(queries, self.select(queries, budget), k)
 
+    def scored(self, selected: Selection) -> np.ndarray:
+        """Items that :meth:`search_lists` scores for each query, int64 [B]; one of both kinds counts once."""
+        lists, own = selected.lists, selected.own
+        of = self._groups.group_of
+        known = (own > 0) & (own < len(of))
+        list_of = np.where(known, of[np.where(known, own, 0)], -1)  # [B, P']
+        listed = ((list_of[:, :, None] == lists[:, None, :]) & (list_of >= 0)[:, :, None]).any(axis=2)
+        return np.where(lists >= 0, self.lists.sizes[lists], 0).sum(axis=1) + ((own > 0) & ~listed).sum(
+            axis=1
+        )
+
+    def among(self, allowed: np.ndarray) -> CandidateRule:
+        """The same rule over the items for which ``allowed`` bool [N+1] is true, such as those of a category.
+
+        Lists, their order and what comparing them costs stay as they are; only items that are allowed take of a
+        budget. Nothing is copied into an index: whoever asks scores the candidates.
+        """
+        members = self.lists.members
+        kept = allowed[members]
+        sizes = np.add.reduceat(kept, self.lists.offsets[:-1], dtype=np.int64)
+        groups = Groups(np.concatenate([[0], sizes.cumsum()]), members[kept])
+        return _Among(self.name, groups, self._order)
+
     def add(self, ids: np.ndarray, vectors: Tensor) -> None:
         """Take in items that were not there when the lists were built; nothing is trained or moved.
 
@@ -144,8 +167,7 @@ class Cells(CandidateRule):
     def _select(
         self, queries: Queries, budgets: np.ndarray, own: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        order, compared = self._order.order(queries.vectors, self._groups, budgets, own)
-        return self._groups.choose(order, budgets, own), compared
+        return _chosen_lists(self._groups, self._order, queries, budgets, own)
 
     def _search(self, queries: Queries, lists: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k best items of the lists by inner product alone."""
@@ -164,6 +186,27 @@ class Cells(CandidateRule):
             raise InputError(
                 f"ids: received {ids[known][:3].tolist() or 'one twice'}, allowed: new items, each once, from 1"
             )
+
+
+class _Among(CandidateRule):
+    """What :meth:`Cells.among` returns."""
+
+    def __init__(self, name: str, groups: Groups, order: ListOrder) -> None:
+        self.name, self._groups, self._order = name, groups, order
+
+    def _choose(
+        self, queries: Queries, budgets: np.ndarray, own: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        lists, compared = _chosen_lists(self._groups, self._order, queries, budgets, own)
+        return self._groups.items(lists), compared
+
+
+def _chosen_lists(
+    groups: Groups, order: ListOrder, queries: Queries, budgets: np.ndarray, own: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lists taken for each query int64 [B, P], and the vectors compared to find them int64 [B]."""
+    found, compared = order.order(queries.vectors, groups, budgets, own)
+    return groups.choose(found, budgets, own), compared
 
 
 def _nearest_with_room(vectors: np.ndarray, lists: Lists, cap: int) -> np.ndarray:

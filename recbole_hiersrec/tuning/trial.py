@@ -16,9 +16,9 @@ from recbole_hiersrec.atomic import write_text
 from recbole_hiersrec.benchmark import environment
 from recbole_hiersrec.benchmark.candidates import build_retrieval
 from recbole_hiersrec.benchmark.job import in_a_process, kept_trainer
-from recbole_hiersrec.benchmark.prepare import Prepared, prepare, protocol_of
+from recbole_hiersrec.benchmark.prepare import Closed, Prepared, prepare, protocol_of
 from recbole_hiersrec.benchmark.suite import Job
-from recbole_hiersrec.errors import HierSRecError, InputError
+from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.ranks import rank_cases
 from recbole_hiersrec.evaluation.speed import ALL_ITEMS, TOTAL, time_scorer
 from recbole_hiersrec.names import load_model_class
@@ -28,13 +28,6 @@ from recbole_hiersrec.settings import SpeedSettings
 from recbole_hiersrec.training import ranked_at_once
 from recbole_hiersrec.tuning.task import LATENCY, SCANNED
 from recbole_hiersrec.tuning.worker import CURVE, RESULT
-
-
-class Closed:
-    """Stands where the test part would: settings are chosen without it."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise HierSRecError(f"the test part is closed while settings are chosen (received .{name})")
 
 
 def run(job: Job, folder: Path, second: str = "") -> dict[str, Any]:
