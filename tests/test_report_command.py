@@ -109,7 +109,7 @@ def test_a_model_that_has_not_run_is_named(suite: Path) -> None:
     (suite / "skipped.json").write_text(json.dumps({keys["SASRecAllPositions"]: "needs <users>"}))
     assert hiersrec(suite).exit_code == 0
     page = (suite / "report.html").read_text()
-    assert "because they failed or have not run: toy SequentialPop seed 2026." in page
+    assert "because they failed or have not run here: toy SequentialPop seed 2026." in page
     assert "<li>toy, SASRecAllPositions: needs &lt;users&gt;</li>" in page
 
 
