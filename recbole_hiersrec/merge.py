@@ -24,7 +24,7 @@ from recbole_hiersrec.benchmark.rankfiles import (
 from recbole_hiersrec.benchmark.recompute import figures
 from recbole_hiersrec.benchmark.runner import load_jobs, load_record
 from recbole_hiersrec.benchmark.store import JobStore
-from recbole_hiersrec.benchmark.suite import Job
+from recbole_hiersrec.benchmark.suite import Job, labels
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.report.frame import table_groups
 from recbole_hiersrec.report.page import write_report
@@ -45,7 +45,7 @@ class Merged:
 
     taken: dict[Path, int]
     several: int
-    missing: list[str]
+    missing: list[Job]
 
     def summary(self) -> str:
         """One line."""
@@ -56,7 +56,7 @@ class Merged:
                 f"{self.several} in several folders with the same results, kept as in the first of them"
             )
         if self.missing:
-            texts.append(f"without a record: {', '.join(self.missing)}")
+            texts.append(f"without a record: {labels(self.missing)}")
         return "; ".join(texts)
 
 
@@ -121,7 +121,7 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
             write_report(new, records, missing, skipped)
             replace_folder(new, target)
     taken = {source: sum(one == source for one in origin.values()) for source in sources}
-    return Merged(taken, several, [job.label() for job in missing])
+    return Merged(taken, several, missing)
 
 
 def _jobs(folder: Path) -> list[Job]:

@@ -10,6 +10,7 @@ from recbole_hiersrec.atomic import alone_with, replace_folder, temporary_prefix
 from recbole_hiersrec.benchmark.rankfiles import publish_ranks
 from recbole_hiersrec.benchmark.runner import load_jobs, load_record
 from recbole_hiersrec.benchmark.store import JobStore
+from recbole_hiersrec.benchmark.suite import labels
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.report.page import write_report
 
@@ -44,14 +45,13 @@ def publish(name: str, runs_dir: Path, results_dir: Path, *, unfinished: bool = 
     skipped = [(job, reasons[job.key]) for job in jobs if job.key in reasons and job.key not in done]
     missing = [job for job in jobs if job.key not in {*done, *reasons}]
     if missing and not (unfinished and done):
-        names = "; ".join(job.label() for job in missing)
         raise InputError(
-            f"{source}: {len(missing)} of {len(jobs)} jobs are not done ({names}); run hiersrec bench first"
+            f"{source}: {len(missing)} of {len(jobs)} jobs are not done ({labels(missing)}); run hiersrec bench first"
         )
     target = results_dir / name
-    if lost := [job.label() for job in missing if JobStore(target).has_record(job.key)]:
+    if lost := [job for job in missing if JobStore(target).has_record(job.key)]:
         raise InputError(
-            f"{target}: has {len(lost)} jobs that {source} has not ({'; '.join(lost)}) and would lose them; "
+            f"{target}: has {len(lost)} jobs that {source} has not ({labels(lost)}) and would lose them; "
             f"join them instead: hiersrec results merge {target} {source} --out {target}"
         )
     writable_folder(results_dir)

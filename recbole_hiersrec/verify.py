@@ -19,7 +19,7 @@ from recbole_hiersrec.benchmark.rankfiles import read_ranks
 from recbole_hiersrec.benchmark.recompute import Figure, Place, figures, recomputed
 from recbole_hiersrec.benchmark.runner import load_jobs, load_record
 from recbole_hiersrec.benchmark.store import JobStore
-from recbole_hiersrec.benchmark.suite import Job
+from recbole_hiersrec.benchmark.suite import Job, labels
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.report.comparison import COLUMNS, EFFECTS, IDENTITY, compare, comparison_frame
 from recbole_hiersrec.report.frame import ACCURACY_COLUMNS, Record, protocol_label, to_csv
@@ -48,7 +48,7 @@ class Verification:
     comparisons: int = 0
     differences: list[str] = field(default_factory=list)
     not_in_ranks: Counter[str] = field(default_factory=Counter)
-    missing: list[str] = field(default_factory=list)
+    missing: list[Job] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
@@ -63,7 +63,7 @@ class Verification:
             names = ", ".join(f"{name} {number:,}" for name, number in sorted(self.not_in_ranks.items()))
             texts.append(f"not in the ranks, so compared with the records alone: {names}")
         if self.missing:
-            texts.append(f"without a record: {', '.join(self.missing)}")
+            texts.append(f"without a record: {labels(self.missing)}")
         return "; ".join([*texts, *self.notes])
 
 
@@ -83,7 +83,7 @@ def verify(folder: Path) -> Verification:
     jobs, table, skipped = load_jobs(folder), _read_accuracy(folder / "accuracy.csv"), store.skipped()
     for job in jobs:
         if not (store.path(job.key) / "record.json").exists():
-            found.missing += [] if job.key in skipped else [job.label()]
+            found.missing += [] if job.key in skipped else [job]
             continue
         records.append(load_record(store, job))
         _check_job(folder, job, records[-1], table, found)

@@ -276,8 +276,7 @@ def test_a_suite_in_several_sittings(tmp_path: Path, hiersrec: Callable[..., Any
     assert published.exit_code == 0, published.output
     page = (tmp_path / "results" / "trial" / "report.md").read_text()
     assert (
-        "**Not in the tables**, because they failed or have not run here: toy HierSRec seed 1, toy HierSRec seed 2."
-        in page
+        "**Not in the tables**, because they failed or have not run here: toy HierSRec seeds 1 and 2." in page
     )
 
     planned = hiersrec("bench", suite, "--runs", "later", "--elsewhere", "results/trial", "--dry-run")

@@ -292,7 +292,7 @@ def test_a_job_that_only_one_folder_has_finished(halves: tuple[Path, Path], tmp_
     shutil.rmtree(second / "jobs" / record_of(second, "SequentialPop")["key"])
     found = merge([lacking, first, second], tmp_path / "both")
     assert found.taken == {lacking: 1, first: 2, second: 2}
-    assert found.missing == ["toy SequentialPop seed 2"]
+    assert [job.label() for job in found.missing] == ["toy SequentialPop seed 2"]
     assert "; without a record: toy SequentialPop seed 2" in found.summary()
     page = (tmp_path / "both" / "report.md").read_text()
     assert (

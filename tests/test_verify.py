@@ -322,7 +322,7 @@ def test_a_job_without_a_record(suite: tuple[Path, dict[str, Any]]) -> None:
     folder, record = suite
     shutil.rmtree(folder / "jobs" / record["key"])
     found = verify(folder)
-    assert found.missing == ["toy HierSRec seed 1"]
+    assert [job.label() for job in found.missing] == ["toy HierSRec seed 1"]
     assert "; without a record: toy HierSRec seed 1" in found.summary()
     assert any("HierSRec, 1: there is no record of such a job" in line for line in found.differences)
 

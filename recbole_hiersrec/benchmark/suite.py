@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,22 @@ class Job:
     def label(self) -> str:
         """How messages name the job."""
         return f"{self.dataset} {self.name} seed {self.seed}"
+
+
+def labels(jobs: Iterable[Job]) -> str:
+    """How messages name several jobs: the seeds of a model together."""
+    seeds: dict[tuple[str, str], list[Job]] = {}
+    for job in jobs:
+        seeds.setdefault((job.dataset, job.name), []).append(job)
+    return ", ".join(
+        alike[0].label() if len(alike) == 1 else f"{dataset} {name} seeds {_and(job.seed for job in alike)}"
+        for (dataset, name), alike in seeds.items()
+    )
+
+
+def _and(numbers: Iterable[int]) -> str:
+    *others, last = map(str, numbers)
+    return f"{', '.join(others)} and {last}"
 
 
 def load_suite(path_or_name: str) -> SuiteSettings:

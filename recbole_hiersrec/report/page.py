@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from recbole_hiersrec.atomic import writable_folder, write_bytes, write_text
-from recbole_hiersrec.benchmark.suite import Job
+from recbole_hiersrec.benchmark.suite import Job, labels
 from recbole_hiersrec.benchmark.tuned import read_study
 from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.evaluation.slices import KINDS, TARGET
@@ -187,9 +187,11 @@ def document(
         Text(claim(titles[group], members, comparisons.get(group)), lead=True) for group, members in groups
     ]
     if missing:
-        names = ", ".join(job.label() for job in missing)
         parts.append(
-            Text(f"**Not in the tables**, because they failed or have not run here: {names}.", lead=True)
+            Text(
+                f"**Not in the tables**, because they failed or have not run here: {labels(missing)}.",
+                lead=True,
+            )
         )
     over = tables.overview([(titles[group], tables.entries(members)) for group, members in groups])
     parts += [Heading(2, over.title), over] if over.rows else []
