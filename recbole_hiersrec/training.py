@@ -19,6 +19,7 @@ from tqdm import tqdm
 from recbole_hiersrec import checkpoint, compat
 from recbole_hiersrec.averaging import WeightAverage
 from recbole_hiersrec.data.batches import LengthBuckets
+from recbole_hiersrec.encoding import cheap_dropout, little_padding
 from recbole_hiersrec.errors import CheckpointError, InputError
 from recbole_hiersrec.evaluation.metrics import METRICS
 from recbole_hiersrec.evaluation.ranks import BATCH_ROWS, rank_cases
@@ -77,6 +78,7 @@ class HierSRecTrainer(Trainer):
 
     def __init__(self, config: Any, model: Any) -> None:
         super().__init__(config, model)
+        cheap_dropout(model)
         self.saved_model_file: str = str(Path(self.saved_model_file).parent)
         self.max_steps = config["max_steps"] or math.inf
         self.max_seconds = config["max_seconds"] or math.inf
@@ -233,7 +235,8 @@ class HierSRecTrainer(Trainer):
     def _loss(self, interaction: Any) -> Any:
         """The model's loss, its matrix products in the chosen precision; RecBole's ``enable_amp`` is left alone."""
         if self.precision != torch.bfloat16:
-            return self.model.calculate_loss(interaction)
+            with little_padding(self.model):
+                return self.model.calculate_loss(interaction)
         with torch.autocast(self.device.type, torch.bfloat16):
             return self.model.calculate_loss(interaction)
 
@@ -306,12 +309,13 @@ class HierSRecTrainer(Trainer):
         if name.lower() not in known:
             return float(self._valid_epoch(valid_data)[0])
         part = valid_data._dataset
-        ranks = rank_cases(
-            scorer_of(self.model, part),
-            cases_of(part),
-            history=self.config["history"] or "unmasked",
-            batch_size=ranked_at_once(self.config),
-        )
+        with little_padding(self.model):
+            ranks = rank_cases(
+                scorer_of(self.model, part),
+                cases_of(part),
+                history=self.config["history"] or "unmasked",
+                batch_size=ranked_at_once(self.config),
+            )
         return float(METRICS[known[name.lower()]](ranks.all, int(k)).mean())
 
     def evaluate(

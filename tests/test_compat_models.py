@@ -250,6 +250,46 @@ def test_fearec_rows_of_each_target_are_recboles(shop: Path) -> None:
     assert all(np.array_equal(rows, theirs[target]) for target, rows in model.same_item_index.items())
 
 
+@pytest.mark.parametrize("name", ["SRGNN", "GCSAN"])
+@pytest.mark.parametrize("length", [1, 2, 7])
+def test_graphs_are_recboles(shop: Path, name: str, length: int) -> None:
+    """Sessions with repeats, of all lengths, some as long as the row."""
+    model, _ = made(shop, name)
+    random_state = np.random.default_rng(length)
+    sizes = random_state.integers(1, length + 1, (50, 1))
+    items = random_state.integers(1, 5, (50, length))
+    sessions = torch.from_numpy(np.where(np.arange(length) < sizes, items, 0))
+    theirs = type(model)._get_slice.__wrapped__(model, sessions)
+    ours = model._get_slice(sessions)
+    assert len(ours) == len(theirs)
+    assert all(torch.equal(mine, other) and mine.dtype == other.dtype for mine, other in zip(ours, theirs))
+
+
+def test_gelu_is_recboles(shop: Path) -> None:
+    model, _ = made(shop, "SASRec")
+    layer = model.trm_encoder.layer[0].feed_forward
+    assert layer.intermediate_act_fn.__func__ is type(layer).gelu
+    values = torch.linspace(-8, 8, 1001)
+    torch.testing.assert_close(layer.gelu(values), type(layer).gelu.__wrapped__(layer, values), rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("loss_type", ["CE", "BPR"])
+def test_bert4rec_loss_is_recboles(shop: Path, loss_type: str) -> None:
+    model, train = made(shop, "BERT4Rec", mask_ratio=0.4, loss_type=loss_type)
+    torch.nn.init.normal_(model.output_bias)
+    for rows in train:
+        model.zero_grad()
+        theirs = type(model).calculate_loss.__wrapped__(model, rows)
+        theirs.backward()
+        gradients = [value.grad.clone() for value in model.parameters()]
+        model.zero_grad()
+        ours = model.calculate_loss(rows)
+        ours.backward()
+        torch.testing.assert_close(ours, theirs)
+        for value, gradient in zip(model.parameters(), gradients, strict=True):
+            torch.testing.assert_close(value.grad, gradient, rtol=1e-4, atol=1e-6)
+
+
 # --- item universe ----------------------------------------------------------------------------------------
 
 

@@ -93,6 +93,9 @@ def apply_fixes() -> None:
     s3rec.items_without_an_attribute()
     costs.distances_without_copies()
     costs.targets_grouped_at_once()
+    costs.gelu_at_once()
+    costs.graphs_without_loops()
+    costs.masked_items_alone()
     hyper_tuning.exhaustive_search_draws()
 
 
