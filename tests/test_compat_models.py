@@ -13,6 +13,7 @@ import torch
 from atomic_files import SMALL, write_shop
 
 from recbole_hiersrec import compat
+from recbole_hiersrec.benchmark import needs
 
 compat.apply_fixes()
 
@@ -21,6 +22,8 @@ from recbole.data import create_dataset, data_preparation  # noqa: E402
 from recbole.data.interaction import Interaction  # noqa: E402
 from recbole.data.transform import MaskItemSequence  # noqa: E402
 from recbole.utils import get_model, init_seed  # noqa: E402
+
+from recbole_hiersrec.encoding import DEAF_TO_PADDING  # noqa: E402
 
 SETTINGS = {**SMALL, "embedding_size": 8, "train_neg_sample_args": None, "prototype_size": 4}
 HISTORY = torch.tensor([[3, 0, 0, 0, 0], [4, 2, 0, 0, 0], [1, 2, 3, 4, 5]])
@@ -77,10 +80,25 @@ def test_nextitnet_predicts_from_the_last_item(shop: Path) -> None:
     assert not torch.allclose(found[:1], type(model).forward.__wrapped__(model, HISTORY[:1]))
 
 
-READ_PADDING = ["LightSANs", "FEARec", "SINE", "Caser", "HGN"]
-"""Models of which ``compat/padding`` says that they read what is behind a session."""
+@pytest.mark.parametrize("pooling", ["average", "max"])
+def test_hgn_weights_the_items_alone(shop: Path, pooling: str) -> None:
+    """Of a full row it says what RecBole does, of a shorter session what RecBole says of the row cut to it."""
+    model, _ = made(shop, "HGN", pooling_type=pooling)
+    gated = model.item_embedding(HISTORY) * 1.5
+    users = model.user_embedding(torch.tensor([1, 2, 3]))
+    found, gates = model.instance_gating(gated, users), model.w4.weight
+    for row, length in enumerate(LENGTH.tolist()):
+        model.w4 = torch.nn.Linear(8, length, bias=False)
+        model.w4.weight = torch.nn.Parameter(gates[:length].detach())
+        one = slice(row, row + 1)
+        theirs = type(model).instance_gating.__wrapped__(model, gated[one, :length], users[one])
+        torch.testing.assert_close(found[one], theirs)
+
+
+READ_PADDING = ["LightSANs", "FEARec", "SINE", "Caser"]
+"""Models of which ``compat/padding``, and so each record, says that they read what is behind a session."""
 OTHERS = """
-    GRU4Rec NARM STAMP SASRec BERT4Rec SRGNN GCSAN CORE NextItNet GRU4RecF SASRecF FDSA S3Rec
+    GRU4Rec NARM STAMP SASRec BERT4Rec SRGNN GCSAN CORE NextItNet GRU4RecF SASRecF FDSA S3Rec HGN
 """
 
 
@@ -103,6 +121,13 @@ def test_padding_changes_nothing(shop: Path, name: str) -> None:
     narrow, wide = (padded_scores(shop, name, width) for width in (6, 10))
     assert narrow.std() > 0
     torch.testing.assert_close(wide, narrow, rtol=0, atol=1e-5 * float(narrow.std()))
+
+
+def test_what_is_said_of_models_is_what_they_do() -> None:
+    assert set(READ_PADDING) == needs.READ_PADDING
+    assert DEAF_TO_PADDING < set(OTHERS.split())
+    assert "max_length" in needs.remark("OwnCaser", "Caser", "object")
+    assert needs.remark("SASRec", "object") == ""
 
 
 @pytest.mark.parametrize("name", READ_PADDING)

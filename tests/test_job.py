@@ -29,7 +29,7 @@ import recbole.trainer  # noqa: E402
 
 from recbole_hiersrec.benchmark import candidates as candidates_module  # noqa: E402
 from recbole_hiersrec.benchmark.candidates import build_retrieval, part_widths  # noqa: E402
-from recbole_hiersrec.benchmark.job import run  # noqa: E402
+from recbole_hiersrec.benchmark.job import in_a_process, run  # noqa: E402
 from recbole_hiersrec.benchmark.prepare import check_universe, prepare  # noqa: E402
 from recbole_hiersrec.evaluation import ranks as ranks_module  # noqa: E402
 from recbole_hiersrec.evaluation.speed import using_threads  # noqa: E402
@@ -548,6 +548,27 @@ def test_a_job_in_its_own_process(shop: Path, tmp_path: Path) -> None:
         "ranks.npz",
         "record.json",
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError("Unable to allocate 8 TiB"), "out of memory: Unable to allocate 8 TiB"),
+        (MemoryError(), "out of memory: MemoryError"),
+        (RuntimeError("DefaultCPUAllocator: can't\nallocate"), "out of memory: DefaultCPUAllocator: can't allocate"),
+        (torch.OutOfMemoryError("CUDA out of memory."), "out of memory: CUDA out of memory."),
+        (RuntimeError("boom"), "RuntimeError: boom"),
+        (SystemExit(0), "SystemExit: 0"),
+    ],
+)
+def test_why_a_job_failed(shop: Path, tmp_path: Path, error: BaseException, line: str) -> None:
+    def work(described: Job, folder: Path) -> None:
+        raise error
+
+    description = tmp_path / "job.json"
+    description.write_text(json.dumps(job(shop).to_dict()), encoding="utf-8")
+    assert in_a_process(work, [str(description), str(tmp_path)]) == 1
+    assert (tmp_path / "error.txt").read_text(encoding="utf-8") == line + "\n"
 
 
 @pytest.mark.slow

@@ -126,6 +126,20 @@ def test_done_jobs_tell_what_the_others_take(tmp_path: Path, planned: Callable[.
     assert [path.name for path in store.jobs.iterdir()] == [jobs[0].key]
 
 
+def test_a_result_that_cannot_be_read_is_named(tmp_path: Path, planned: Callable[..., Planned]) -> None:
+    suite = {"models": ["SequentialPop"], "seeds": [1, 2]}
+    job = expand(make_suite(tmp_path, threads=2, limits=LIMITS, **suite))[0]
+    folder = JobStore(tmp_path / "runs" / "trial").path(job.key)
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text('{"schema": 2}')
+    sound, said, _ = planned(**suite)
+    assert not sound
+    assert said[0].startswith("[1/2] toy SequentialPop seed 1: cannot run: ")
+    assert said[0].endswith(f"record schema 2, this version reads 1; delete the folder {folder} to run this job again")
+    assert said[1].startswith("[2/2] toy SequentialPop seed 2: to do")
+    assert said[2].startswith("2 jobs, 0 of them done; 1 to do")
+
+
 def test_what_cannot_run_or_is_skipped_is_said(planned: Callable[..., Planned]) -> None:
     sound, said, _ = planned(models=["MarkovChain", "SASRecF", "SequentialPop"], seeds=[1])
     assert not sound

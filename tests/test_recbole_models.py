@@ -13,7 +13,7 @@ from atomic_files import write_manifest, write_shop, write_split
 
 from recbole_hiersrec import register, resources
 from recbole_hiersrec.benchmark.checks import OWNED
-from recbole_hiersrec.benchmark.needs import FEATURES, USER_VECTORS
+from recbole_hiersrec.benchmark.needs import FEATURES, READ_PADDING, USER_VECTORS
 from recbole_hiersrec.benchmark.suite import Job, expand
 from recbole_hiersrec.errors import InputError, SkippedError
 from recbole_hiersrec.keys import check_keys
@@ -113,6 +113,7 @@ def test_a_line_of_a_suite_is_enough(
     training = record["training"]
     assert (training["way"], training["stopped_by"], training["epochs"]) == ("prefix rows", "epochs", 2)
     assert np.isfinite([row["loss"] for row in training["curve"]]).all()
+    assert any("padding" in text for text in record["warnings"]) == (model in READ_PADDING)
     with np.load(tmp_path / "ranks.npz") as file:
         ranks = file["all"]
     assert np.isfinite(ranks).all()

@@ -202,15 +202,30 @@ def test_clock_is_said(bench: Callable[..., tuple[Outcome, list[str]]]) -> None:
     assert bench(HierSRec="clock")[1][1].endswith(", stopped by the clock")
 
 
-def test_truncated_record_stops_before_any_job(
-    tmp_path: Path, bench: Callable[..., tuple[Outcome, list[str]]]
+@pytest.mark.parametrize("fault", ["truncated", "version", "ranks"])
+def test_a_result_that_cannot_be_read_is_named_and_the_rest_goes_on(
+    tmp_path: Path, bench: Callable[..., tuple[Outcome, list[str]]], fault: str
 ) -> None:
-    outcome, _ = bench(HierSRec="fail")
-    record = outcome.store.path(outcome.jobs[1].key) / "record.json"
-    record.write_text(record.read_text()[:100])
-    with pytest.raises(InputError, match="truncated"):
-        bench()
-    assert starts(tmp_path)["HierSRec"] == 1
+    """It stays as it is, for whoever wants to look at it, until its folder is deleted."""
+    outcome, _ = bench(SequentialPop="fail")
+    folder = outcome.store.path(outcome.jobs[1].key)
+    path = folder / ("ranks.npz" if fault == "ranks" else "record.json")
+    whole = path.read_bytes()
+    spoilt = whole.replace(b'"schema": 1', b'"schema": 2') if fault == "version" else whole[: len(whole) // 2]
+    path.write_bytes(spoilt)
+    again, said = bench()
+    assert [job.name for job in again.done] == ["HierSRec"]
+    assert [job.name for job in again.ran] == ["SequentialPop"]
+    ((job, message),) = again.failed
+    expected = {"truncated": "truncated", "version": "record schema 2, this version reads 1", "ranks": "damaged"}[fault]
+    assert job.name == "SASRecAllPositions"
+    assert expected in message
+    assert message.endswith(f"delete the folder {folder} to run this job again")
+    assert f"[2/3] toy SASRecAllPositions seed 2026: failed: {message}" in said
+    assert starts(tmp_path) == {"HierSRec": 1, "SASRecAllPositions": 1, "SequentialPop": 2}
+    assert path.read_bytes() == spoilt
+    shutil.rmtree(folder)
+    assert [job.name for job in bench()[0].ran] == ["SASRecAllPositions"]
 
 
 def test_names_are_those_the_suite_gives_now(

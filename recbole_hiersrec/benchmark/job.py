@@ -34,6 +34,7 @@ from recbole_hiersrec.benchmark.categories import (
     category_rows,
     majority_hits,
 )
+from recbole_hiersrec.benchmark.needs import remark
 from recbole_hiersrec.benchmark.parent import exit_with_parent
 from recbole_hiersrec.benchmark.prepare import Prepared, describe, prepare, protocol_of
 from recbole_hiersrec.benchmark.rankfiles import (
@@ -159,7 +160,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         "started": started,
         "seconds": time.perf_counter() - first + trainer.seconds_before,
         "peak_memory_mib": environment.peak_memory_mib(),
-        "warnings": [*_warnings(report), *scan_warnings(job, ranks, retrieval, scorer.n_items)],
+        "warnings": [*_warnings(report, model_class), *scan_warnings(job, ranks, retrieval, scorer.n_items)],
     }
     (folder / "record.json").write_text(
         json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8"
@@ -274,13 +275,14 @@ def _parameters(model: Any) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def _warnings(report: Any) -> list[str]:
+def _warnings(report: Any, model_class: type[Any]) -> list[str]:
     texts = {
         "seconds": "stopped by the clock before patience ran out: not ranked",
         "steps": "reached the limit of optimiser steps before patience ran out",
         "epochs": "reached the limit of epochs before patience ran out",
     }
-    return [texts[report.stopped_by]] if report.stopped_by in texts else []
+    said = remark(*(base.__name__ for base in model_class.__mro__))
+    return [text for text in (texts.get(report.stopped_by, ""), said) if text]
 
 
 def in_a_process(work: Callable[[Job, Path], object], arguments: list[str]) -> int:
@@ -301,13 +303,20 @@ def in_a_process(work: Callable[[Job, Path], object], arguments: list[str]) -> i
         text = " ".join(str(error).split()) or type(error).__name__
         named = isinstance(error, InputError | SkippedError)
         name = "skipped.txt" if isinstance(error, SkippedError) else "error.txt"
-        prefix = "" if named else f"{type(error).__name__}: "
+        prefix = "" if named else "out of memory: " if _is_memory(error) else f"{type(error).__name__}: "
         try:
             (folder / name).write_text(f"{prefix}{text}\n", encoding="utf-8")
         except OSError as failed:
             return failed.errno or 1  # the runner names a full disk
         return 1
     return 0
+
+
+def _is_memory(error: BaseException) -> bool:
+    """Whether memory ran out; on a processor torch says so in a RuntimeError like any other."""
+    if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):
+        return True
+    return isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 def main(arguments: list[str]) -> int:

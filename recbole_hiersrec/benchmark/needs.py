@@ -26,6 +26,21 @@ ATTRIBUTE_VALUES = 500
 """Most different values of a column that becomes ``item_attribute`` unasked: each is predicted at each position."""
 
 
+READ_PADDING = frozenset({"Caser", "FEARec", "LightSANs", "SINE"})
+"""Models that read the padding behind a session (see ``compat/padding``)."""
+
+
+def remark(*models: str) -> str:
+    """What a reader must know of a model's figures; empty if nothing.
+
+    Args:
+        models: names that the model goes by in RecBole.
+    """
+    if READ_PADDING.isdisjoint(models):
+        return ""
+    return "reads the padding behind a session, so its figures depend on max_length where sessions are short"
+
+
 def feature_settings(model: str, settings: Mapping[str, Any], item_file: Path | None) -> dict[str, Any]:
     """The setting that names a model's columns, from those that HierSRec reads, where it was not given.
 

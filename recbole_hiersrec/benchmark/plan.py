@@ -24,7 +24,7 @@ from recbole_hiersrec.benchmark.runner import (
 )
 from recbole_hiersrec.benchmark.store import JobStore
 from recbole_hiersrec.benchmark.suite import Job, expand, reason_to_skip
-from recbole_hiersrec.errors import SkippedError
+from recbole_hiersrec.errors import InputError, SkippedError
 from recbole_hiersrec.settings import SuiteSettings
 
 PROBE = (sys.executable, "-m", "recbole_hiersrec.benchmark.probe")
@@ -75,15 +75,15 @@ def plan(
         echo: takes the lines for the terminal.
 
     Returns:
-        whether every job that is left could be measured.
+        whether every job that is left could be measured, and can run.
 
     Raises:
-        InputError: the suite cannot run, or there is a damaged record.
+        InputError: the suite cannot run.
     """
     jobs = shared(expand(suite), workers)
     others = done_elsewhere(jobs, elsewhere)
     store = JobStore(runs_dir / suite.name)
-    done = [job for job in jobs if store.is_done(job.key)]
+    done, damaged = _results(store, jobs)
     costs: dict[str, Cost | SkippedError | str] = {}
     for job in done:
         record = load_record(store, job)
@@ -95,6 +95,9 @@ def plan(
         line, kind = f"[{number}/{len(jobs)}] {job.label()}", _kind(job)
         if job in done:
             echo(f"{line}: already done")
+        elif job.key in damaged:
+            sound = False
+            echo(f"{line}: cannot run: {damaged[job.key]}")
         elif job.key in others:
             echo(f"{line}: done in {others[job.key]}")
         elif reason := reason_to_skip(job):
@@ -115,6 +118,17 @@ def plan(
     n_done = len({*others, *(job.key for job in done)})
     echo(f"{len(jobs)} jobs, {n_done} of them done{_total(left, workers)}")
     return sound
+
+
+def _results(store: JobStore, jobs: Sequence[Job]) -> tuple[list[Job], dict[str, str]]:
+    """Jobs that are done; and, by key, what is wrong with results that are damaged or of another version."""
+    done, damaged = [], {}
+    for job in jobs:
+        try:
+            done += [job] if store.is_done(job.key) else []
+        except InputError as error:
+            damaged[job.key] = str(error)
+    return done, damaged
 
 
 def _total(left: Sequence[Cost], workers: int) -> str:

@@ -78,7 +78,7 @@ def run_suite(
         what was done before, what ran now, what failed, what was skipped because the model cannot use the data.
 
     Raises:
-        InputError: the suite cannot run, the folder cannot be written, or it holds a damaged record.
+        InputError: the suite cannot run, or the folder cannot be written.
     """
     jobs = shared(expand(suite), workers)
     others = done_elsewhere(jobs, elsewhere)
@@ -201,9 +201,7 @@ class _Work:
 
     def outcome(self) -> Outcome:
         """Bring all jobs to an end."""
-        # A damaged record is told before anything else.
-        done = [self.store.is_done(job.key) for job in self.jobs]
-        waiting = [number for number, is_done in enumerate(done) if not self._needs_no_start(number, is_done)]
+        waiting = [number for number in range(len(self.jobs)) if not self._needs_no_start(number)]
         told: set[int] = set()  # jobs of which it was said that another runner works on them
         while waiting or self.running:
             pause = POLL_SECONDS
@@ -241,9 +239,14 @@ class _Work:
             end_process(running.process)
             self.store.abandon(running.job.key, running.lock)
 
-    def _needs_no_start(self, number: int, is_done: bool) -> bool:
-        if is_done:
-            self._was_done(number)
+    def _needs_no_start(self, number: int) -> bool:
+        try:
+            if self.store.is_done(self.jobs[number].key):
+                self._was_done(number)
+                return True
+        except InputError as error:  # damaged, or of another version: it stays as it is, and the other jobs run
+            self.failed[number] = str(error)
+            self._say(number, f": failed: {error}")
             return True
         if folder := self.others.get(self.jobs[number].key):
             self.elsewhere[number] = folder

@@ -85,6 +85,7 @@ def apply_fixes() -> None:
     prepared_split.prepared_split()
     item_universe.interacted_items()
     padding.zero_padding()
+    padding.gates_of_items_alone()
     padding.state_of_the_last_item()
     bert4rec.whole_sessions_masked()
     bert4rec.room_for_one_masked_item()

@@ -1,8 +1,8 @@
 """Defects of RecBole's models that read the padding behind a session as if it were clicks.
 
 RecBole pads sessions on the right; most of a row of 50 is padding where sessions are short. LightSANs, FEARec, SINE
-and Caser read it too, and HGN averages over it, which is not mended here: what their authors meant is not certain. No
-suite that ships ranks them.
+and Caser read it too, which is not mended here: their authors' code reads it as well, or what they meant is not certain.
+Their records, and so the reports, say it (``benchmark/needs``). No suite that ships ranks them.
 """
 
 from __future__ import annotations
@@ -29,6 +29,26 @@ def zero_padding() -> None:
     """
     for model in (HGN, STAMP):
         wrap(model, "__init__", _with_zero_padding)
+
+
+def gates_of_items_alone() -> None:
+    """HGN's gates weight the items of the session, and no padding.
+
+    Upstream: ``model/sequential_recommender/hgn.py:145`` divides by the gates of all places of the row, so that the
+    items of a short session count next to nothing, and ``:152`` may take a place of padding for the most important. The
+    authors' rows are full.
+    """
+    wrap(HGN, "instance_gating", lambda original: _gated_items)
+
+
+def _gated_items(self: Any, gated: Tensor, user: Tensor) -> Tensor:
+    """[B, D] from features [B, L, D], which are 0 in the padding, and users [B, D]."""
+    scores = self.sigmoid(self.w3(gated) + self.w4(user).unsqueeze(2)).squeeze(2)  # [B, L]
+    scores = scores * gated.ne(0).any(2)
+    weighted = scores.unsqueeze(2) * gated
+    if self.pool_type == "average":
+        return weighted.sum(1) / scores.sum(1, keepdim=True)
+    return self.gather_indexes(weighted, scores.argmax(1))
 
 
 def _with_zero_padding(original: Callable[..., None]) -> Callable[..., None]:
