@@ -20,25 +20,28 @@ from torch import Tensor
 
 from recbole_hiersrec.model.dropout import Dropout
 
-GROUP = 64
+GROUP = 96
 """Rows of a group, at least, but for the last one: fewer would cost more in calls than they save in padding."""
 
-DEAF_TO_PADDING = frozenset(
-    "BERT4Rec CORE FDSA GCSAN GRU4Rec GRU4RecF NARM NextItNet SASRec SASRecF SRGNN STAMP".split()
-)
+IGNORE_PADDING = frozenset(
+    {
+        "BERT4Rec", "CORE", "FDSA", "GCSAN", "GRU4Rec", "GRU4RecF", "NARM", "NextItNet", "SASRec", "SASRecF", "SRGNN",
+        "STAMP",
+    }
+)  # fmt: skip
 """RecBole's models that pass rows through ``forward(item_seq, ...)`` and do not read what is behind a session."""
 
 
-def is_deaf(model: Any) -> bool:
+def ignores_padding(model: Any) -> bool:
     """Whether a model is RecBole's own, on a processor, and the padding changes nothing that it says."""
     kind = type(model)
-    ours = kind.__name__ in DEAF_TO_PADDING and kind.__module__.startswith("recbole.")
+    ours = kind.__name__ in IGNORE_PADDING and kind.__module__.startswith("recbole.")
     return ours and torch.device(model.device).type == "cpu"
 
 
 def cheap_dropout(model: Any) -> None:
-    """Let a model that :func:`is_deaf` draw its dropout as HierSRec does (:mod:`recbole_hiersrec.model.dropout`)."""
-    if not is_deaf(model):
+    """Let a model that :func:`ignores_padding` draw its dropout as HierSRec does (``model/dropout``)."""
+    if not ignores_padding(model):
         return
     for module in list(model.modules()):
         for name, child in module.named_children():
@@ -46,10 +49,18 @@ def cheap_dropout(model: Any) -> None:
                 setattr(module, name, Dropout(child.p))
 
 
+def adam_at_once(model: Any, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """RecBole's Adam in one pass over all weights, for a model that :func:`ignores_padding`; any other as it is."""
+    if not ignores_padding(model) or type(optimizer) is not torch.optim.Adam:
+        return optimizer
+    same = {key: optimizer.defaults[key] for key in ("lr", "betas", "eps", "weight_decay")}
+    return torch.optim.Adam(model.parameters(), fused=True, **same)
+
+
 @contextmanager
 def little_padding(model: Any) -> Iterator[None]:
-    """In this block ``model.forward`` works on groups of rows; nothing changes unless :func:`is_deaf`."""
-    if not is_deaf(model):
+    """In this block ``model.forward`` works on groups of rows; nothing changes unless :func:`ignores_padding`."""
+    if not ignores_padding(model):
         yield
         return
     original = model.forward

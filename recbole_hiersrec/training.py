@@ -19,7 +19,7 @@ from tqdm import tqdm
 from recbole_hiersrec import checkpoint, compat
 from recbole_hiersrec.averaging import WeightAverage
 from recbole_hiersrec.data.batches import LengthBuckets
-from recbole_hiersrec.encoding import cheap_dropout, little_padding
+from recbole_hiersrec.encoding import adam_at_once, cheap_dropout, little_padding
 from recbole_hiersrec.errors import CheckpointError, InputError
 from recbole_hiersrec.evaluation.metrics import METRICS
 from recbole_hiersrec.evaluation.ranks import BATCH_ROWS, rank_cases
@@ -230,7 +230,8 @@ class HierSRecTrainer(Trainer):
         """RecBole's, and for models with sparse gradients its Adam with lazy Adam for the tables."""
         if not kwargs and tables_of(self.model):
             return TablesAdam(self.model, self.learning_rate)
-        return super()._build_optimizer(**kwargs)
+        built = super()._build_optimizer(**kwargs)
+        return built if kwargs else adam_at_once(self.model, built)
 
     def _loss(self, interaction: Any) -> Any:
         """The model's loss, its matrix products in the chosen precision; RecBole's ``enable_amp`` is left alone."""

@@ -17,7 +17,14 @@ from recbole.config import Config  # noqa: E402
 from recbole.data import create_dataset, data_preparation  # noqa: E402
 from recbole.utils import get_model, init_seed  # noqa: E402
 
-from recbole_hiersrec.encoding import DEAF_TO_PADDING, cheap_dropout, groups, is_deaf, little_padding  # noqa: E402
+from recbole_hiersrec.encoding import (  # noqa: E402
+    IGNORE_PADDING,
+    adam_at_once,
+    cheap_dropout,
+    groups,
+    ignores_padding,
+    little_padding,
+)
 from recbole_hiersrec.model.dropout import Dropout  # noqa: E402
 from recbole_hiersrec.training import HierSRecTrainer  # noqa: E402
 
@@ -64,7 +71,7 @@ def test_rows_of_a_length_are_in_one_group_of_enough_rows(monkeypatch: pytest.Mo
     assert [rows.tolist() for rows in groups(torch.tensor([4]))] == [[0]]
 
 
-@pytest.mark.parametrize("name", sorted(DEAF_TO_PADDING))
+@pytest.mark.parametrize("name", sorted(IGNORE_PADDING))
 def test_what_is_learned_is_the_same(shop: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(encoding, "GROUP", 3)
     _, model, train, _ = made(shop, name)
@@ -80,7 +87,7 @@ def test_what_is_learned_is_the_same(shop: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(type(model), "forward", watched)
     with little_padding(model):
         loss, found = learned(model, rows)
-    assert len(wide) > 1 and len({shape[1] for shape in wide}) > 1
+    assert len({shape[1] for shape in wide}) > 1
     assert sum(shape[0] for shape in wide) == len(rows)
     torch.testing.assert_close(loss, expected)
     assert found.keys() == gradients.keys()
@@ -92,7 +99,7 @@ def test_what_is_learned_is_the_same(shop: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("name", [*READ_PADDING, "HGN", "SASRecAllPositions"])
 def test_models_that_read_padding_get_all_of_it(shop: Path, name: str) -> None:
     _, model, _, _ = made(shop, name)
-    assert not is_deaf(model)
+    assert not ignores_padding(model)
     with little_padding(model):
         assert "forward" not in vars(model)
     cheap_dropout(model)
@@ -103,7 +110,7 @@ def test_a_class_of_the_users_own_is_left_alone(shop: Path) -> None:
     _, model, _, _ = made(shop, "SASRec")
     own = type("SASRec", (type(model),), {"__module__": "own"})
     model.__class__ = own
-    assert not is_deaf(model)
+    assert not ignores_padding(model)
 
 
 def test_the_class_has_its_forward_back_after_an_error(shop: Path) -> None:
@@ -113,6 +120,30 @@ def test_the_class_has_its_forward_back_after_an_error(shop: Path) -> None:
     assert "forward" not in vars(model)
 
 
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_adam_in_one_pass_takes_recboles_steps(shop: Path, weight_decay: float) -> None:
+    _, model, train, _ = made(shop, "GRU4Rec")
+    _, theirs, _, _ = made(shop, "GRU4Rec")
+    plain = torch.optim.Adam(theirs.parameters(), lr=0.03, weight_decay=weight_decay)
+    ours = adam_at_once(model, torch.optim.Adam(model.parameters(), lr=0.03, weight_decay=weight_decay))
+    assert ours.defaults["fused"]
+    for rows in train:
+        for one, optimizer in ((model, ours), (theirs, plain)):
+            learned(one, rows)
+            optimizer.step()
+    for value, other in zip(model.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(value, other, rtol=1e-4, atol=1e-5)
+
+
+def test_other_optimisers_and_models_are_left_alone(shop: Path) -> None:
+    _, model, _, _ = made(shop, "GRU4Rec")
+    other = torch.optim.SGD(model.parameters(), lr=0.1)
+    assert adam_at_once(model, other) is other
+    _, deep, _, _ = made(shop, "LightSANs")
+    plain = torch.optim.Adam(deep.parameters())
+    assert adam_at_once(deep, plain) is plain
+
+
 def test_the_trainer_works_on_groups_and_draws_cheap_dropout(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,8 +151,10 @@ def test_the_trainer_works_on_groups_and_draws_cheap_dropout(
     monkeypatch.setattr(encoding, "GROUP", 3)
     config, model, train, valid = made(shop, "SASRec", checkpoint_dir=str(tmp_path), epochs=2)
     trainer = HierSRecTrainer(config, model)
+    assert trainer.optimizer.defaults["fused"]
     drops = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
-    assert drops and all(type(module) is Dropout for module in drops)
+    assert drops
+    assert all(type(module) is Dropout for module in drops)
     called: list[int] = []
     in_groups = encoding._in_groups
 
@@ -133,5 +166,5 @@ def test_the_trainer_works_on_groups_and_draws_cheap_dropout(
     trainer.fit(train, valid, saved=False)
     assert sum(called) >= 2 * (len(train._dataset) + len(valid._dataset))
     grouped = trainer.validate(valid)
-    monkeypatch.setattr(encoding, "DEAF_TO_PADDING", frozenset())
+    monkeypatch.setattr(encoding, "IGNORE_PADDING", frozenset())
     assert trainer.validate(valid) == pytest.approx(grouped)

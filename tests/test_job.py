@@ -555,7 +555,10 @@ def test_a_job_in_its_own_process(shop: Path, tmp_path: Path) -> None:
     [
         (MemoryError("Unable to allocate 8 TiB"), "out of memory: Unable to allocate 8 TiB"),
         (MemoryError(), "out of memory: MemoryError"),
-        (RuntimeError("DefaultCPUAllocator: can't\nallocate"), "out of memory: DefaultCPUAllocator: can't allocate"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't\nallocate"),
+            "out of memory: DefaultCPUAllocator: can't allocate",
+        ),
         (torch.OutOfMemoryError("CUDA out of memory."), "out of memory: CUDA out of memory."),
         (RuntimeError("boom"), "RuntimeError: boom"),
         (SystemExit(0), "SystemExit: 0"),

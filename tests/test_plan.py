@@ -135,7 +135,9 @@ def test_a_result_that_cannot_be_read_is_named(tmp_path: Path, planned: Callable
     sound, said, _ = planned(**suite)
     assert not sound
     assert said[0].startswith("[1/2] toy SequentialPop seed 1: cannot run: ")
-    assert said[0].endswith(f"record schema 2, this version reads 1; delete the folder {folder} to run this job again")
+    assert said[0].endswith(
+        f"record schema 2, this version reads 1; delete the folder {folder} to run this job again"
+    )
     assert said[1].startswith("[2/2] toy SequentialPop seed 2: to do")
     assert said[2].startswith("2 jobs, 0 of them done; 1 to do")
 

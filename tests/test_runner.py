@@ -217,7 +217,11 @@ def test_a_result_that_cannot_be_read_is_named_and_the_rest_goes_on(
     assert [job.name for job in again.done] == ["HierSRec"]
     assert [job.name for job in again.ran] == ["SequentialPop"]
     ((job, message),) = again.failed
-    expected = {"truncated": "truncated", "version": "record schema 2, this version reads 1", "ranks": "damaged"}[fault]
+    expected = {
+        "truncated": "truncated",
+        "version": "record schema 2, this version reads 1",
+        "ranks": "damaged",
+    }[fault]
     assert job.name == "SASRecAllPositions"
     assert expected in message
     assert message.endswith(f"delete the folder {folder} to run this job again")

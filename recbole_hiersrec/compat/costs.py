@@ -57,8 +57,8 @@ def graphs_without_loops() -> None:
 def masked_items_alone() -> None:
     """BERT4Rec's softmax over all items, for the masked places alone.
 
-    Upstream: ``model/sequential_recommender/bert4rec.py:204`` computes it for as many places in every row as the longest
-    row may have masked, and multiplies those that are not by 0.
+    Upstream: ``model/sequential_recommender/bert4rec.py:204`` computes it for as many places in every row as the
+    longest row may have masked, and multiplies those that are not by 0.
     """
     wrap(BERT4Rec, "calculate_loss", _of_masked_items)
 
@@ -85,8 +85,8 @@ def _gelu(self: Any, x: Tensor) -> Tensor:
 
 
 def _graphs(self: Any, item_seq: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of sessions [B, L], right-padded: each click's node [B, L]; edges into and out of nodes [B, L, 2 L], each divided by
-    how many there are; the nodes' items, ascending, the padding one of them, and 0 behind them [B, L]."""
+    """Of sessions [B, L], right-padded: each click's node [B, L]; edges into and out of nodes [B, L, 2 L], each divided
+    by how many there are; the nodes' items, ascending, the padding one of them, and 0 behind them [B, L]."""
     ascending, order = item_seq.sort(dim=1, stable=True)
     new = F.pad(ascending[:, 1:] != ascending[:, :-1], (1, 0)).long()
     node = new.cumsum(1)

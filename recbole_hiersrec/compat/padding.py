@@ -1,8 +1,8 @@
 """Defects of RecBole's models that read the padding behind a session as if it were clicks.
 
 RecBole pads sessions on the right; most of a row of 50 is padding where sessions are short. LightSANs, FEARec, SINE
-and Caser read it too, which is not mended here: their authors' code reads it as well, or what they meant is not certain.
-Their records, and so the reports, say it (``benchmark/needs``). No suite that ships ranks them.
+and Caser read it too, which is not mended here, as what their authors meant is not certain. Their records, and so the
+reports, say it (``benchmark/needs``). No suite that ships ranks them.
 """
 
 from __future__ import annotations
