@@ -8,6 +8,7 @@ from functools import partial
 from statistics import mean, stdev
 from typing import Any
 
+from recbole_hiersrec.benchmark.needs import READ_PADDING
 from recbole_hiersrec.benchmark.rankfiles import candidate_keys
 from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.report.frame import Record
@@ -60,9 +61,10 @@ class Entry:
 
 
 def label(record: Record) -> str:
-    """The model's name in tables; it says how the model was trained."""
-    name, way = record["job"]["name"], record["training"]["way"]
-    return f"{name} ({way})"
+    """The model's name in tables; it says how the model was trained, and whether it reads the padding."""
+    marks = [record["training"]["way"]]
+    marks += ["reads padding"] if record["job"]["model"] in READ_PADDING else []
+    return f"{record['job']['name']} ({', '.join(marks)})"
 
 
 def entries(records: Sequence[Record]) -> list[Entry]:
