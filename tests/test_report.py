@@ -146,7 +146,9 @@ def test_leaderboard_is_sorted_and_names_the_way_of_training(records: Records) -
 def test_a_line_says_that_its_model_reads_padding(records: Records) -> None:
     record = records[0]
     plain = tables.label(record)
-    assert tables.label(record | {"job": record["job"] | {"model": "Caser"}}) == f"{plain[:-1]}, reads padding)"
+    assert (
+        tables.label(record | {"job": record["job"] | {"model": "Caser"}}) == f"{plain[:-1]}, reads padding)"
+    )
 
 
 def test_equal_values_share_a_rank(records: Records) -> None:

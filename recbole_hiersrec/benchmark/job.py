@@ -162,10 +162,21 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         "peak_memory_mib": environment.peak_memory_mib(),
         "warnings": [*_warnings(report, model_class), *scan_warnings(job, ranks, retrieval, scorer.n_items)],
     }
-    (folder / "record.json").write_text(
-        json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8"
-    )
+    (folder / "record.json").write_text(record_text(record), encoding="utf-8")
     return record
+
+
+def record_text(record: dict[str, Any]) -> str:
+    """A record as JSON: a line for each section, and one for each row of a section that is a list."""
+
+    def compact(value: Any) -> str:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+    def section(value: Any) -> str:
+        rows = value if isinstance(value, list) else []
+        return "[\n" + ",\n".join(map(compact, rows)) + "\n]" if rows else compact(value)
+
+    return "{\n" + ",\n".join(f'"{name}":{section(value)}' for name, value in record.items()) + "\n}\n"
 
 
 def kept_trainer(job: Job, model_class: type[Any], data: Prepared, folder: Path) -> HierSRecTrainer:
