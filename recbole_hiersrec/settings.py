@@ -474,7 +474,8 @@ class SuiteSettings(Settings):
         ):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
-                raise ValueError(f"{what}: {', '.join(twice)} stands more than once; give each its own name")
+                hint = "; give each its own name" if what == "models" else ""
+                raise ValueError(f"{what}: {', '.join(twice)} stands more than once{hint}")
         return self
 
 

@@ -203,6 +203,17 @@ def test_negatives_are_drawn_for_the_losses_that_need_them(
     assert run(described, tmp_path)["training"]["epochs"] == 2
 
 
+@pytest.mark.parametrize(
+    ("model", "settings"), [("GRU4Rec", {"loss_type": "BPR"}), ("FPMC", {}), ("TransRec", {})]
+)
+def test_a_loss_that_needs_negatives_and_is_to_have_none(
+    shop: Path, tmp_path: Path, model: str, settings: dict[str, Any]
+) -> None:
+    described = job(shop, model, settings={**settings, "train_neg_sample_args": None})
+    with pytest.raises(InputError, match=f"settings of {model}: train_neg_sample_args: received null"):
+        prepare(described, load_model_class(model), tmp_path)
+
+
 @pytest.mark.parametrize("model", sorted(FEATURES))
 def test_features_are_those_of_hiersrec(shop: Path, tmp_path: Path, model: str) -> None:
     described = job(shop, model, settings={"metadata_fields": ["title"]})

@@ -107,8 +107,14 @@ def _config_dict(job: Job, model_class: type[Any], checkpoints: Path) -> dict[st
         "topk": list(job.ks),
         "show_progress": False,
     }
-    if "train_neg_sample_args" not in values and not _needs_negatives(model_class, values):
+    negatives = _needs_negatives(model_class, values)
+    if "train_neg_sample_args" not in values and not negatives:
         values["train_neg_sample_args"] = None
+    if negatives and values.get("train_neg_sample_args", {}) is None:
+        raise InputError(
+            f"settings of {job.name}: train_neg_sample_args: received null, but its loss needs negatives that RecBole "
+            "draws; leave the key out, or set loss_type: CE where the model has that"
+        )
     item = values.get("ITEM_ID_FIELD", "item_id")
     attribute = _recbole_default(model_class, values, "item_attribute")
     features = _recbole_default(model_class, values, "selected_features") or (
