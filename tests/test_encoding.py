@@ -73,7 +73,7 @@ def test_rows_of_a_length_are_in_one_group_of_enough_rows(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", sorted(IGNORE_PADDING))
 def test_what_is_learned_is_the_same(shop: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(encoding, "GROUP", 3)
+    monkeypatch.setattr(encoding, "GROUP", 10)  # rows of two lengths in a group
     _, model, train, _ = made(shop, name)
     rows = next(iter(train))
     wide: list[torch.Size] = []
@@ -88,6 +88,7 @@ def test_what_is_learned_is_the_same(shop: Path, monkeypatch: pytest.MonkeyPatch
     with little_padding(model):
         loss, found = learned(model, rows)
     assert len({shape[1] for shape in wide}) > 1
+    assert len(wide) < len(set(rows["item_length"].tolist()))
     assert sum(shape[0] for shape in wide) == len(rows)
     torch.testing.assert_close(loss, expected)
     assert found.keys() == gradients.keys()
