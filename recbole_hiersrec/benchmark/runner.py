@@ -244,9 +244,8 @@ class _Work:
             if self.store.is_done(self.jobs[number].key):
                 self._was_done(number)
                 return True
-        except (
-            InputError
-        ) as error:  # damaged, or of another version: it stays as it is, and the other jobs run
+        except InputError as error:
+            # Damaged, or of another version: it stays as it is, and the other jobs run.
             self.failed[number] = str(error)
             self._say(number, f": failed: {error}")
             return True
