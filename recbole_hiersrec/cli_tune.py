@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +12,6 @@ from recbole_hiersrec.cli_errors import Debug, one_line_errors
 tune = typer.Typer(
     help="Choose a model's settings by its validation part, with Optuna.", no_args_is_help=True
 )
-
-MOMENT = 1e-3
 
 Runs = Annotated[Path, typer.Option(help="Folder whose studies/ has the study, if no --storage is given.")]
 Storage = Annotated[
@@ -48,6 +44,9 @@ def run_study(
     workers: Annotated[int, typer.Option(help="Trials at a time; the threads are divided among them.")] = 1,
     threads: Annotated[int | None, typer.Option(help="Of torch; those of a suite when absent.")] = None,
     seconds: Annotated[float | None, typer.Option(help="End after so long; the next call goes on.")] = None,
+    trial_seconds: Annotated[
+        float | None, typer.Option(help="Most that a trial trains; the seconds of a suite when absent.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the trainings and of the sampler.")] = None,
     space: Annotated[
         Path | None, typer.Option(help="Search space; that of properties/space/ if not given.")
@@ -88,7 +87,7 @@ def run_study(
 
         options = Options(trials, sampler, pruner, workers, seconds)
         check_options(options)
-        wishes = Wishes(objective, second_objective, seed, threads, space, study)
+        wishes = Wishes(objective, second_objective, seed, threads, trial_seconds, space, study)
         if suite is None:
             if only:
                 raise InputError("--only: received without --suite; leave it out")
@@ -99,13 +98,12 @@ def run_study(
             }
             given = [option for option, value in named.items() if value is not None]
             tasks = tasks_of_suite(suite, given, only or (), wishes, typer.echo)
-        failures, began = [], time.monotonic()
-        for task in tasks:
-            warm = (warm_start, place_of(warm_start, storage, runs)) if warm_start else None
-            if seconds is not None:  # those of all studies together; a moment for each, so that it is there
-                options = replace(options, seconds=max(seconds - (time.monotonic() - began), MOMENT))
-            outcome = search(task, place_of(task.study, storage, runs), options, warm=warm, echo=typer.echo)
-            typer.echo(outcome.text(task, trials))
+        warm = (warm_start, place_of(warm_start, storage, runs)) if warm_start else None
+        studies = [(task, place_of(task.study, storage, runs)) for task in tasks]
+        failures = []
+        outcomes = search(studies, options, warm=warm, echo=typer.echo)
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            typer.echo(outcome.text(task.study, trials))
             failures += [f"{task.study}: {outcome.failure}"] if outcome.failure else []
         for failure in failures:
             typer.echo(f"hiersrec: failed: {failure}", err=True)

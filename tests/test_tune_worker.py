@@ -23,8 +23,8 @@ from tune_driver import run, task
 
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.tuning import worker as worker_module
-from recbole_hiersrec.tuning.study import load_study, open_storage, open_study, place_of
-from recbole_hiersrec.tuning.worker import TAKEN
+from recbole_hiersrec.tuning.study import Place, load_study, open_storage, open_study, place_of
+from recbole_hiersrec.tuning.worker import TAKEN, Crew, Options, Turn, Worker
 
 SPACE = "learning_rate: {float: [1.0e-4, 2.0e-2], log: true}\nhidden_dropout_prob: {float: [0.0, 0.6], step: 0.1}\n"
 FEW = "learning_rate: {choice: [0.001, 0.01, 0.02]}\n"
@@ -70,6 +70,11 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < give_up
         time.sleep(0.02)
+
+
+def worker_of(folder: Path, place: Place) -> Worker:
+    """A worker that is to see to one trial."""
+    return Worker(Crew([(task(folder), place)], Options(1)), task(folder), place)
 
 
 def taken(trials: list[FrozenTrial]) -> list[FrozenTrial]:
@@ -175,7 +180,7 @@ def test_seconds_are_a_ceiling(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("FAKE_SECONDS", "0.8")
     outcome = run(folder, trials=3, seconds=1.5)
     assert (outcome.ceiling, outcome.finished) == (True, 0)
-    assert "same command goes on" in outcome.text(task(folder), 3)
+    assert "same command goes on" in outcome.text("s", 3)
     monkeypatch.setenv("FAKE_SECONDS", "0")
     assert run(folder, trials=1).complete == 1
     assert set(ran(folder, "epoch 1").values()) == {1}
@@ -208,7 +213,7 @@ def test_the_grid_is_tried_once_and_ends(folder: Path) -> None:
     (folder / "space.yaml").write_text(FEW + "hidden_dropout_prob: {float: [0.4, 0.5], step: 0.1}\n")
     outcome = run(folder, trials=50, sampler="grid")
     assert outcome.finished < 50
-    assert "every point of the grid" in outcome.text(task(folder), 50)
+    assert "every point of the grid" in outcome.text("s", 50)
     found = {tuple(trial.params.values()) for trial in trials_of(folder)}
     assert len(found) == len(ran(folder, "starts")) == 6
     (folder / "space.yaml").write_text(SPACE)
@@ -293,9 +298,7 @@ def test_a_worker_that_dies_twice_over_a_configuration_leaves_it(folder: Path) -
         study = open_study(task(folder), place, open_storage(place))
     for _ in range(2):
         study.ask().suggest_float("learning_rate", 1e-4, 2e-2, log=True)  # and then this worker dies
-        crew = worker_module.Crew(task(folder), place, worker_module.Options(1))
-        worker = worker_module.Worker(crew)
-        worker._bury()
+        worker_of(folder, place)._bury()
     states = [trial.state for trial in trials_of(folder)]
     assert states == [TrialState.FAIL, TrialState.FAIL]
 
@@ -308,7 +311,7 @@ def test_a_trial_that_ends_while_the_others_are_looked_at_is_left_alone(
     place = place_of("s", f"{kind}{folder / 'study'}", folder / "runs")
     with place.alone():
         study = open_study(task(folder), place, open_storage(place))
-    worker = worker_module.Worker(worker_module.Crew(task(folder), place, worker_module.Options(1)))
+    worker = worker_of(folder, place)
     trial = study.ask()
     trial.set_user_attr("key", "k")
     trial.set_user_attr("worker", {"host": os.uname().nodename, "sampler": "tpe"})
@@ -331,10 +334,10 @@ def test_where_no_lock_is_shared_the_later_trial_gives_way(folder: Path) -> None
     place = place_of("s", None, folder / "runs")
     with place.alone():
         study = open_study(task(folder), place, open_storage(place))
-    worker = worker_module.Worker(worker_module.Crew(task(folder), place, worker_module.Options(1)))
+    worker = worker_of(folder, place)
     study.ask()  # of another machine, after this one had counted
     worker.study.sampler = optuna.samplers.RandomSampler()
-    assert worker._run(ExitStack())
+    assert worker._run(ExitStack()) is Turn.RAN
     first, second = trials_of(folder)
     assert (first.state, second.state) == (TrialState.RUNNING, TrialState.FAIL)
     assert second.user_attrs["refused"] == "enough trials are under way"
@@ -358,7 +361,7 @@ def test_a_warm_start_tries_the_best_of_another_study(folder: Path) -> None:
 
 
 def test_a_storage_that_goes_away_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def step(_: Any) -> bool:
+    def step(_: Any) -> Turn:
         raise sqlalchemy.exc.OperationalError("SELECT 1", {}, Exception("server closed the connection"))
 
     monkeypatch.setattr(worker_module.Worker, "step", step)

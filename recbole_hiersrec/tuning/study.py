@@ -27,10 +27,10 @@ from recbole_hiersrec.tuning.task import Task, one_of, slug
 
 SAMPLERS = ("tpe", "random", "grid")
 PRUNERS = ("median", "hyperband", "none")
-IDENTITY, WARM = "hiersrec", "warm start"
+IDENTITY, WARM, SUITE = "hiersrec", "warm start", "suite"
 KEY, WORKER, SAME_AS, REFUSED, ERROR, FACTS = "key", "worker", "same_as", "refused", "error", "facts"
-"""User attributes of trials: the job's key; host and sampler; whose value was taken over; why it was not run; why it
-failed; what the training tells of itself."""
+"""User attributes of trials: the job's key; host, sampler and pruner; whose value was taken over; why it was not run;
+why it failed; what the training tells of itself."""
 JOURNAL = "journal:"
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 """Of the first and the second objective."""
@@ -166,6 +166,7 @@ def open_study(task: Task, place: Place, storage: BaseStorage) -> Study:
         if study.get_trials(deepcopy=False):
             raise InputError(f"{shown(place)}: study '{task.study}' was not made by hiersrec tune")
         study.set_user_attr(IDENTITY, wanted)
+        study.set_user_attr(SUITE, task.job.suite)
         study.enqueue_trial(encoded(task.space, task.start()))
     elif different := _difference(found, wanted):
         raise InputError(
@@ -267,7 +268,7 @@ def pruner_of(name: str | None, task: Task) -> optuna.pruners.BasePruner:
     Raises:
         InputError: no such pruner, or one for two objectives.
     """
-    chosen = name or ("none" if task.second else "median")
+    chosen = name or default_pruner(task)
     one_of(chosen, PRUNERS, "--pruner")
     if task.second and chosen != "none":
         raise InputError(f"--pruner: received '{chosen}' with two objectives; allowed: none")
@@ -277,6 +278,11 @@ def pruner_of(name: str | None, task: Task) -> optuna.pruners.BasePruner:
         most = int(task.job.limits["epochs"])
         return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=most, reduction_factor=3)
     return optuna.pruners.NopPruner()
+
+
+def default_pruner(task: Task) -> str:
+    """The one that is taken when none is asked for."""
+    return "none" if task.second else "median"
 
 
 def suggested(trial: Trial, task: Task) -> dict[str, Any]:
@@ -338,8 +344,17 @@ def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
 
 
 def retry(study: Study, trial: FrozenTrial) -> None:
-    """Queue the configuration of a trial whose worker died, unless it was tried anew before."""
-    RetryHeartbeatStaleTrialCallback(max_retry=1)(study, trial)
+    """Queue the configuration of a trial whose worker died: once, and again where it had come further than before."""
+    if before := retried(trial):
+        earlier = study.get_trials(deepcopy=False)[before[-1]]
+        if len(trial.intermediate_values) <= len(earlier.intermediate_values):
+            return
+    RetryHeartbeatStaleTrialCallback()(study, trial)
+
+
+def retried(trial: FrozenTrial) -> list[int]:
+    """Numbers of the trials whose worker died and that this one goes on from, the first one first."""
+    return list(trial.system_attrs.get("retry_history", ()))
 
 
 def seen(trials: list[FrozenTrial], *states: TrialState) -> list[FrozenTrial]:
