@@ -26,6 +26,7 @@ from recbole_hiersrec.data.sources.registry import SOURCES
 from recbole_hiersrec.reading import Settings, parse, read_yaml
 from recbole_hiersrec.retrieval.needs import RULES
 from recbole_hiersrec.settings import NEIGHBOUR_SETTINGS, HierSRecSettings, SuiteSettings
+from recbole_hiersrec.tuning.task import slug
 
 ROOT = resources.root()
 PACKAGE = ROOT / "recbole_hiersrec"
@@ -315,6 +316,43 @@ def _first_comment(path: Path) -> list[str]:
     ]
 
 
+def studies() -> str:
+    """The settings in properties/model/ that studies chose, and the commands behind them."""
+    paths = sorted((ROOT / "properties" / "model").glob("*.json"))
+    if not paths:
+        return "No study is published."
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    rows = [
+        [
+            f"[{path.stem}.yaml](../properties/model/{path.stem}.yaml), [study](../properties/model/{path.name})",
+            *(str(study["counts"][state]) for state in ("complete", "pruned", "failed")),
+            str(study["cut_short"]),
+            f"{study['objectives'][0]} {study['value']:.4f}",
+        ]
+        for path, study in zip(paths, found, strict=True)
+    ]
+    runs = dict.fromkeys(map(_tune_run, found))
+    exports = [f"hiersrec tune export {shlex.quote(study['study'])}" for study in found]
+    facts = {_machine(one): None for study in found for one in study["made_on"]}
+    facts |= {_commit(one): None for study in found for one in study["made_on"]}
+    head = ["settings", "complete", "pruned", "failed", "cut short", "validation"]
+    return "\n\n".join([table(head, rows), shell([*runs, *exports]), f"Made on: {'; '.join(facts)}."])
+
+
+def _tune_run(study: Mapping[str, Any]) -> str:
+    """The command that a study is searched by; those of one suite have one."""
+    words = ["hiersrec tune run"]
+    if study["study"] == slug(f"{study['suite']}.{study['dataset']}.{study['line']}"):
+        words.append(f"--suite {study['suite']}")
+    else:
+        words += [study["model"], study["dataset"], f"--study {shlex.quote(study['study'])}"]
+    words.append(f"--trials {study['counts']['complete'] + study['counts']['pruned']}")
+    words += [f"--sampler {name}" for name in study["samplers"]]
+    words += [f"--pruner {name}" for name in study["pruners"]]
+    words.append(f"--trial-seconds {study['limits']['seconds']:g}")
+    return " ".join(words)
+
+
 def cold_start() -> str:
     """The command behind results/cold_start, from what its record was asked for."""
     record = json.loads((ROOT / "results" / "cold_start" / "amazon-beauty.json").read_text(encoding="utf-8"))
@@ -426,6 +464,7 @@ TABLES: dict[str, Callable[..., str]] = {
         commands,
         sources,
         suites,
+        studies,
         cold_start,
         faithfulness,
     )

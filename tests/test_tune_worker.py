@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ import optuna
 import pytest
 import sqlalchemy
 from fake_suite import write_data
-from fake_trial import worth
+from fake_trial import FAKE_TRIAL, worth
 from optuna.trial import FrozenTrial, TrialState
 from tune_driver import run, task
 
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.tuning import worker as worker_module
+from recbole_hiersrec.tuning.search import search
 from recbole_hiersrec.tuning.study import Place, load_study, open_storage, open_study, place_of
+from recbole_hiersrec.tuning.summary import summary
 from recbole_hiersrec.tuning.worker import TAKEN, Crew, Options, Turn, Worker
 
 SPACE = "learning_rate: {float: [1.0e-4, 2.0e-2], log: true}\nhidden_dropout_prob: {float: [0.0, 0.6], step: 0.1}\n"
@@ -342,6 +345,59 @@ def test_where_no_lock_is_shared_the_later_trial_gives_way(folder: Path) -> None
     assert (first.state, second.state) == (TrialState.RUNNING, TrialState.FAIL)
     assert second.user_attrs["refused"] == "enough trials are under way"
     assert not (folder / "log").exists()
+
+
+def told_by(folder: Path, names: str, **changes: Any) -> list[str]:
+    """The study of each trial in the order in which they ended, of a search in several studies by one worker."""
+    told: list[str] = []
+    studies = [task(folder, study=name) for name in names]
+    places = [place_of(one.study, None, folder / "runs") for one in studies]
+    options = Options(**{"trials": 3, "pruner": "none", "command": FAKE_TRIAL} | changes)
+    outcomes = search(list(zip(studies, places, strict=True)), options, echo=told.append)
+    assert [outcome.finished for outcome in outcomes] == [options.trials] * len(names)
+    return [line[0] for line in told]
+
+
+def test_the_study_with_the_fewest_trials_is_next(folder: Path) -> None:
+    assert told_by(folder, "abc", trials=2) == list("abcabc")
+    assert told_by(folder, "dabc", trials=4) == list("dddabcdabc")
+
+
+def test_several_workers_share_several_studies(folder: Path) -> None:
+    assert Counter(told_by(folder, "abc", trials=2, workers=2)) == {"a": 2, "b": 2, "c": 2}
+    assert sum(ran(folder, "starts").values()) == sum(ran(folder, "ends").values()) == 6
+
+
+def test_a_study_that_fails_leaves_the_others_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_FAIL", "0.005")
+    (folder / "space.yaml").write_text("hidden_dropout_prob: {float: [0.0, 0.6], step: 0.1}\n")
+    bad, good = task(folder, study="bad"), task(folder, study="good")
+    bad = replace(bad, job=replace(bad.job, settings=bad.job.settings | {"learning_rate": 0.01}))
+    studies = [(one, place_of(one.study, None, folder / "runs")) for one in (bad, good)]
+    found = search(studies, Options(4, pruner="none", command=FAKE_TRIAL), echo=lambda _: None)
+    assert [outcome.complete for outcome in found] == [0, 4]
+    assert found[0].failure.startswith("3 failures in a row")
+    assert found[1].failure == ""
+
+
+@pytest.mark.parametrize(
+    ("epochs", "waiting"), [([1], 1), ([1, 1], 0), ([0, 0], 0), ([1, 3], 1), ([1, 3, 3], 0), ([1, 3, 4], 1)]
+)
+def test_a_trial_that_comes_further_each_time_is_tried_again(
+    folder: Path, epochs: list[int], waiting: int
+) -> None:
+    place = place_of("s", None, folder / "runs")
+    with place.alone():
+        study = open_study(task(folder), place, open_storage(place))
+    for reached in epochs:  # and then the worker dies
+        trial = study.ask()
+        trial.suggest_float("learning_rate", 1e-4, 2e-2, log=True)
+        for epoch in range(1, reached + 1):
+            trial.report(0.1, epoch)
+        worker_of(folder, place)._bury()
+    states = Counter(trial.state for trial in trials_of(folder))
+    assert states == Counter({TrialState.FAIL: len(epochs), TrialState.WAITING: waiting})
+    assert summary(study)["counts"]["failed"] == 1 - waiting  # what goes on has not failed
 
 
 def test_a_warm_start_tries_the_best_of_another_study(folder: Path) -> None:

@@ -10,10 +10,9 @@ from recbole_hiersrec.report.frame import Record
 from recbole_hiersrec.report.study_figures import draw_study
 from recbole_hiersrec.report.table import Table
 
-
 NOTES = (
-    "Trials are those that ended: complete ones, and pruned ones, which were worse than others at the same epoch. Failed "
-    "ones gave no value and do not count. Cut short: complete, but by the seconds that a trial had.",
+    "Trials are those that ended: complete ones, and pruned ones, which were worse than others at the same epoch. "
+    "Failed ones gave no value and do not count. Cut short: complete, but by the seconds that a trial had.",
     "Differs in: settings of the model here that are not those of the best trial.",
 )
 

@@ -115,9 +115,7 @@ def search(
     ]
 
 
-def _opened(
-    task: Task, place: Place, warm: tuple[str, Place] | None, echo: Callable[[str], None]
-) -> Study:
+def _opened(task: Task, place: Place, warm: tuple[str, Place] | None, echo: Callable[[str], None]) -> Study:
     """The task's study, without what dead trials left, and with the queue of a warm start."""
     with place.alone():
         study = open_study(task, place, open_storage(place))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,9 @@ STATES = {
 def summary(study: Study) -> dict[str, Any]:
     """A study as plain JSON values.
 
-    Trials that were not run (another one had their settings) or that went on as another one (they were stopped, or their
-    worker died) are left out; so ``counts`` are of configurations that were trained, and those whose value was taken over
-    (``same_as``). ``cut_short`` are complete ones that the seconds of a trial ended.
+    Trials that were not run (another one had their settings) or that went on as another one (they were stopped, or
+    their worker died) are left out; so ``counts`` are of configurations that were trained, and those whose value was
+    taken over (``same_as``). ``cut_short`` are complete ones that the seconds of a trial ended.
     """
     identity = study.user_attrs[IDENTITY]
     parameters = {name: _parameter(given) for name, given in identity["space"].items()}
@@ -146,7 +147,7 @@ def text(found: dict[str, Any]) -> str:
     if found["importance"]:
         lines += [
             "",
-            "importance",
+            f"importance, of {found['counts']['complete']} complete trials",
             *_columns({n: f"{share:.3f}" for n, share in found["importance"].items()}),
         ]
     if found["front"]:
@@ -155,6 +156,21 @@ def text(found: dict[str, Any]) -> str:
     failed = [trial for trial in found["trials"] if trial["state"] == "failed" and ERROR in trial]
     lines += [f"failed: trial {trial['number']}: {trial[ERROR]}" for trial in failed]
     return "\n".join(lines)
+
+
+def overview(studies: Sequence[dict[str, Any]]) -> str:
+    """A line a study for a terminal: how far it came, what is best, and what the defaults are worth."""
+    rows = {}
+    for found in studies:
+        trials = {trial["number"]: trial for trial in found["trials"]}
+        counts = ", ".join(f"{number} {name}" for name, number in found["counts"].items() if number)
+        told = [counts or "no trials"]
+        if found["best"] is not None:
+            told.append(f"best {_values(found, trials[found['best']])}")
+        if found["defaults"] is not None:
+            told.append(f"the defaults {_values(found, trials[found['defaults']])}")
+        rows[found["study"]] = "; ".join(told)
+    return "\n".join(line.strip() for line in _columns(rows))
 
 
 def _columns(rows: dict[str, Any]) -> list[str]:

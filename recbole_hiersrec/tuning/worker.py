@@ -161,6 +161,7 @@ class Worker:
         with self.place.alone():
             self.storage = open_storage(self.place)
             self.study = open_study(self.task, self.place, self.storage)
+            self._bury()  # so that what died before does not count as taken
         self.study.pruner = pruner_of(self.options.pruner, self.task)
         self.failures: list[str] = []  # in a row
         self.refused = 0  # in a row, since a trial ended
