@@ -331,26 +331,29 @@ def studies() -> str:
         ]
         for path, study in zip(paths, found, strict=True)
     ]
-    runs = dict.fromkeys(map(_tune_run, found))
-    exports = [f"hiersrec tune export {shlex.quote(study['study'])}" for study in found]
+    runs = dict.fromkeys(_tune("run", study) + _how(study) for study in found)
+    exports = dict.fromkeys(_tune("export", study) for study in found)
     facts = {_machine(one): None for study in found for one in study["made_on"]}
     facts |= {_commit(one): None for study in found for one in study["made_on"]}
     head = ["settings", "complete", "pruned", "failed", "cut short", "validation"]
     return "\n\n".join([table(head, rows), shell([*runs, *exports]), f"Made on: {'; '.join(facts)}."])
 
 
-def _tune_run(study: Mapping[str, Any]) -> str:
-    """The command that a study is searched by; those of one suite have one."""
-    words = ["hiersrec tune run"]
+def _tune(command: str, study: Mapping[str, Any]) -> str:
+    """A command about a study; those of one suite have one."""
     if study["study"] == slug(f"{study['suite']}.{study['dataset']}.{study['line']}"):
-        words.append(f"--suite {study['suite']}")
-    else:
-        words += [study["model"], study["dataset"], f"--study {shlex.quote(study['study'])}"]
-    words.append(f"--trials {study['counts']['complete'] + study['counts']['pruned']}")
+        return f"hiersrec tune {command} --suite {study['suite']}"
+    name = shlex.quote(study["study"])
+    searched = f"{study['model']} {study['dataset']} --study {name}"
+    return f"hiersrec tune {command} {searched if command == 'run' else name}"
+
+
+def _how(study: Mapping[str, Any]) -> str:
+    """The options that a study was searched with."""
+    words = [f"--trials {study['counts']['complete'] + study['counts']['pruned']}"]
     words += [f"--sampler {name}" for name in study["samplers"]]
     words += [f"--pruner {name}" for name in study["pruners"]]
-    words.append(f"--trial-seconds {study['limits']['seconds']:g}")
-    return " ".join(words)
+    return " ".join(["", *words, f"--trial-seconds {study['limits']['seconds']:g}"])
 
 
 def cold_start() -> str:

@@ -117,7 +117,7 @@ def test_reproduction_has_the_commands_behind_the_settings(
         "[a.yaml](../properties/model/a.yaml), [study](../properties/model/a.json) | 2 | 1 | 4 | 1 | NDCG@10 0.3000 |",
         "hiersrec tune run --suite trial --trials 3 --sampler tpe --pruner median --trial-seconds 900\n",
         "hiersrec tune run HierSRec toy --study s --trials 3 --sampler tpe",
-        "hiersrec tune export trial.toy.two-layers\nhiersrec tune export s\n",
+        "\nhiersrec tune export --suite trial\nhiersrec tune export s\n",
         "Made on: P, 2 cores, 4 GiB, python 3.11, torch 2, numpy 2, recbole 1; commit `0123456789ab`.",
     ):
         assert text in page

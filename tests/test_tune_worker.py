@@ -363,6 +363,20 @@ def test_the_study_with_the_fewest_trials_is_next(folder: Path) -> None:
     assert told_by(folder, "dabc", trials=4) == list("dddabcdabc")
 
 
+def test_the_bar_counts_the_trials_of_all_studies_and_says_the_best(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert told_by(folder, "ab", trials=2) == []  # the bar says it
+    shown = capsys.readouterr().err.split("\r")
+    best = max(trial.value for trial in trials_of(folder, name="b"))
+    assert any("2 studies |" in line and "0/4" in line for line in shown)
+    assert f"b: best NDCG@10 {best:.4f}" in shown[-1]
+    assert "4/4" in shown[-1]
+    run(folder, trials=2, study="a")
+    assert "a |" in capsys.readouterr().err
+
+
 def test_several_workers_share_several_studies(folder: Path) -> None:
     assert Counter(told_by(folder, "abc", trials=2, workers=2)) == {"a": 2, "b": 2, "c": 2}
     assert sum(ran(folder, "starts").values()) == sum(ran(folder, "ends").values()) == 6
