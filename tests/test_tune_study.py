@@ -237,7 +237,8 @@ def test_a_suite_is_tuned_line_by_line(
     lines = tune("show", "--suite", "trial.yaml").stdout.splitlines()
     assert [line.split()[0] for line in lines] == names
     assert all(
-        "2 complete; best NDCG@10 0." in line and "; the defaults NDCG@10 0." in line for line in lines
+        "2 complete; 2 cut short; best NDCG@10 0." in line and "; the defaults NDCG@10 0." in line
+        for line in lines
     )
     monkeypatch.setattr(resources, "tuned_settings", lambda name: tmp_path / f"chosen-{name}.yaml")
     exported = tune("export", "--suite", "trial.yaml")

@@ -164,7 +164,7 @@ def overview(studies: Sequence[dict[str, Any]]) -> str:
     for found in studies:
         trials = {trial["number"]: trial for trial in found["trials"]}
         counts = ", ".join(f"{number} {name}" for name, number in found["counts"].items() if number)
-        told = [counts or "no trials"]
+        told = [counts or "no trials", *([f"{found['cut_short']} cut short"] if found["cut_short"] else [])]
         if found["best"] is not None:
             told.append(f"best {_values(found, trials[found['best']])}")
         if found["defaults"] is not None:
