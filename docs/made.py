@@ -26,6 +26,7 @@ from recbole_hiersrec.data.sources.registry import SOURCES
 from recbole_hiersrec.reading import Settings, parse, read_yaml
 from recbole_hiersrec.retrieval.needs import RULES
 from recbole_hiersrec.settings import NEIGHBOUR_SETTINGS, HierSRecSettings, SuiteSettings
+from recbole_hiersrec.tuning.task import slug
 
 ROOT = resources.root()
 PACKAGE = ROOT / "recbole_hiersrec"
@@ -315,6 +316,46 @@ def _first_comment(path: Path) -> list[str]:
     ]
 
 
+def studies() -> str:
+    """The settings in properties/model/ that studies chose, and the commands behind them."""
+    paths = sorted((ROOT / "properties" / "model").glob("*.json"))
+    if not paths:
+        return "No study is published."
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    rows = [
+        [
+            f"[{path.stem}.yaml](../properties/model/{path.stem}.yaml), [study](../properties/model/{path.name})",
+            *(str(study["counts"][state]) for state in ("complete", "pruned", "failed")),
+            str(study["cut_short"]),
+            f"{study['objectives'][0]} {study['value']:.4f}",
+        ]
+        for path, study in zip(paths, found, strict=True)
+    ]
+    runs = dict.fromkeys(_tune("run", study) + _how(study) for study in found)
+    exports = dict.fromkeys(_tune("export", study) for study in found)
+    facts = {_machine(one): None for study in found for one in study["made_on"]}
+    facts |= {_commit(one): None for study in found for one in study["made_on"]}
+    head = ["settings", "complete", "pruned", "failed", "cut short", "validation"]
+    return "\n\n".join([table(head, rows), shell([*runs, *exports]), f"Made on: {'; '.join(facts)}."])
+
+
+def _tune(command: str, study: Mapping[str, Any]) -> str:
+    """A command about a study; those of one suite have one."""
+    if study["study"] == slug(f"{study['suite']}.{study['dataset']}.{study['line']}"):
+        return f"hiersrec tune {command} --suite {study['suite']}"
+    name = shlex.quote(study["study"])
+    searched = f"{study['model']} {study['dataset']} --study {name}"
+    return f"hiersrec tune {command} {searched if command == 'run' else name}"
+
+
+def _how(study: Mapping[str, Any]) -> str:
+    """The options that a study was searched with."""
+    words = [f"--trials {study['counts']['complete'] + study['counts']['pruned']}"]
+    words += [f"--sampler {name}" for name in study["samplers"]]
+    words += [f"--pruner {name}" for name in study["pruners"]]
+    return " ".join(["", *words, f"--trial-seconds {study['limits']['seconds']:g}"])
+
+
 def cold_start() -> str:
     """The command behind results/cold_start, from what its record was asked for."""
     record = json.loads((ROOT / "results" / "cold_start" / "amazon-beauty.json").read_text(encoding="utf-8"))
@@ -426,6 +467,7 @@ TABLES: dict[str, Callable[..., str]] = {
         commands,
         sources,
         suites,
+        studies,
         cold_start,
         faithfulness,
     )

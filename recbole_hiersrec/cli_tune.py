@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,14 +13,13 @@ tune = typer.Typer(
     help="Choose a model's settings by its validation part, with Optuna.", no_args_is_help=True
 )
 
-MOMENT = 1e-3
-
 Runs = Annotated[Path, typer.Option(help="Folder whose studies/ has the study, if no --storage is given.")]
 Storage = Annotated[
     str | None,
     typer.Option(help="SQLAlchemy URL, or journal:PATH; RUNS/studies/STUDY.db when absent."),
 ]
-Name = Annotated[str, typer.Argument(help="Name of the study.")]
+Name = Annotated[str | None, typer.Argument(help="Name of the study.")]
+Suite = Annotated[str | None, typer.Option(help="Every study of this suite instead.")]
 
 
 @tune.command("run")
@@ -48,6 +45,9 @@ def run_study(
     workers: Annotated[int, typer.Option(help="Trials at a time; the threads are divided among them.")] = 1,
     threads: Annotated[int | None, typer.Option(help="Of torch; those of a suite when absent.")] = None,
     seconds: Annotated[float | None, typer.Option(help="End after so long; the next call goes on.")] = None,
+    trial_seconds: Annotated[
+        float | None, typer.Option(help="Most that a trial trains; the seconds of a suite when absent.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the trainings and of the sampler.")] = None,
     space: Annotated[
         Path | None, typer.Option(help="Search space; that of properties/space/ if not given.")
@@ -88,7 +88,7 @@ def run_study(
 
         options = Options(trials, sampler, pruner, workers, seconds)
         check_options(options)
-        wishes = Wishes(objective, second_objective, seed, threads, space, study)
+        wishes = Wishes(objective, second_objective, seed, threads, trial_seconds, space, study)
         if suite is None:
             if only:
                 raise InputError("--only: received without --suite; leave it out")
@@ -99,13 +99,12 @@ def run_study(
             }
             given = [option for option, value in named.items() if value is not None]
             tasks = tasks_of_suite(suite, given, only or (), wishes, typer.echo)
-        failures, began = [], time.monotonic()
-        for task in tasks:
-            warm = (warm_start, place_of(warm_start, storage, runs)) if warm_start else None
-            if seconds is not None:  # those of all studies together; a moment for each, so that it is there
-                options = replace(options, seconds=max(seconds - (time.monotonic() - began), MOMENT))
-            outcome = search(task, place_of(task.study, storage, runs), options, warm=warm, echo=typer.echo)
-            typer.echo(outcome.text(task, trials))
+        warm = (warm_start, place_of(warm_start, storage, runs)) if warm_start else None
+        studies = [(task, place_of(task.study, storage, runs)) for task in tasks]
+        failures = []
+        outcomes = search(studies, options, warm=warm, echo=typer.echo)
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            typer.echo(outcome.text(task.study, trials))
             failures += [f"{task.study}: {outcome.failure}"] if outcome.failure else []
         for failure in failures:
             typer.echo(f"hiersrec: failed: {failure}", err=True)
@@ -115,7 +114,8 @@ def run_study(
 
 @tune.command()
 def show(
-    study: Name,
+    study: Name = None,
+    suite: Suite = None,
     storage: Storage = None,
     figures: Annotated[
         Path | None, typer.Option(help="Folder of the figures; RUNS/studies/STUDY.figures when absent.")
@@ -123,24 +123,28 @@ def show(
     runs: Runs = Path("runs"),
     debug: Debug = False,
 ) -> None:
-    """Show a study: best trial, importance of the settings, Pareto front; and draw it."""
+    """Show a study: best trial, importance of the settings, Pareto front; and draw it. Of a suite, a line a study."""
     with one_line_errors(debug):
         from recbole_hiersrec.atomic import writable_folder, write_bytes
         from recbole_hiersrec.report.study_figures import draw_study
-        from recbole_hiersrec.tuning.study import load_study, place_of, slug
-        from recbole_hiersrec.tuning.summary import summary, text
+        from recbole_hiersrec.tuning.study import slug
+        from recbole_hiersrec.tuning.summary import overview, text
 
-        found = summary(load_study(study, place_of(study, storage, runs)))
-        typer.echo(text(found))
-        folder = figures or runs / "studies" / f"{slug(study)}.figures"
-        for stem, svg in draw_study(found).items():
+        found = _summaries(study, suite, storage, runs)
+        if suite is not None:
+            typer.echo(overview(found))
+            return
+        typer.echo(text(found[0]))
+        folder = figures or runs / "studies" / f"{slug(found[0]['study'])}.figures"
+        for stem, svg in draw_study(found[0]).items():
             write_bytes(writable_folder(folder) / f"{stem}.svg", svg)
             typer.echo(f"figure: {folder / f'{stem}.svg'}")
 
 
 @tune.command()
 def export(
-    study: Name,
+    study: Name = None,
+    suite: Suite = None,
     storage: Storage = None,
     out: Annotated[
         Path | None, typer.Option(help="A YAML file; properties/model/MODEL.DATASET.yaml when absent.")
@@ -152,13 +156,39 @@ def export(
     """Write the best settings as YAML, which suites name as `tuned: MODEL.DATASET`, and the study beside it."""
     with one_line_errors(debug):
         from recbole_hiersrec import resources
-        from recbole_hiersrec.tuning.study import load_study, place_of, slug
+        from recbole_hiersrec.errors import InputError
+        from recbole_hiersrec.tuning.study import slug
         from recbole_hiersrec.tuning.summary import export as write
-        from recbole_hiersrec.tuning.summary import summary
 
-        found = summary(load_study(study, place_of(study, storage, runs)))
-        name = slug(f"{found['line']}.{found['dataset']}")
-        for path in write(found, out or resources.tuned_settings(name), trial):
-            typer.echo(f"written: {path}")
-        if out is None:
-            typer.echo(f"next: in a suite, beside model: {found['model']}, say tuned: {name}")
+        for option, value in (("--out", out), ("--trial", trial)):
+            if suite is not None and value is not None:
+                raise InputError(f"{option}: received with --suite; name one STUDY")
+        for found in _summaries(study, suite, storage, runs):
+            name = slug(f"{found['line']}.{found['dataset']}")
+            for path in write(found, out or resources.tuned_settings(name), trial):
+                typer.echo(f"written: {path}")
+            if out is None:
+                typer.echo(f"next: in a suite, beside model: {found['model']}, say tuned: {name}")
+
+
+def _summaries(study: str | None, suite: str | None, storage: str | None, runs: Path) -> list[dict[str, Any]]:
+    """Of the study, or of each of the suite's that is there; the others are named."""
+    from recbole_hiersrec.errors import InputError
+    from recbole_hiersrec.tuning.requests import Wishes, tasks_of_suite
+    from recbole_hiersrec.tuning.study import is_there, load_study, place_of
+    from recbole_hiersrec.tuning.summary import summary
+
+    if (study is None) == (suite is None):
+        raise InputError("expected STUDY or --suite, one of them")
+    names = [study] if study is not None else []
+    if suite is not None:
+        asked = [task.study for task in tasks_of_suite(suite, (), (), Wishes(), lambda _: None)]
+        names = [name for name in asked if is_there(name, place_of(name, storage, runs))]
+        for name in asked:
+            if name not in names:
+                typer.echo(f"{name}: no study yet")
+        if not names:
+            raise InputError(
+                f"--suite: received '{suite}', none of whose models was tuned; run hiersrec tune run first"
+            )
+    return [summary(load_study(name, place_of(name, storage, runs))) for name in names]

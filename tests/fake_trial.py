@@ -1,7 +1,8 @@
 """A trial without torch: the command line of the real one, a value that follows from the settings, faults on demand.
 
 Environment: FAKE_LOG, a file that gets "<key> <process id> <its worker's> <event>" lines; FAKE_SECONDS, how long an
-epoch takes; FAKE_FAIL, a learning rate above which trainings fail; FAKE_EPOCHS, 3 when absent.
+epoch takes; FAKE_FAIL, a learning rate above which trainings fail; FAKE_EPOCHS, 3 when absent; FAKE_STOPPED_BY, the
+limit that ends trainings.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def _main(description: Path, folder: Path, second: str) -> int:
             path.with_suffix(".new").write_text(text)
             path.with_suffix(".new").rename(path)
         log(f"epoch {epoch}")  # once it is kept: killed here, it is not trained again
-    facts = {"epochs": 3, "best_epoch": 3, "seconds": 0.1, "stopped_by": "epochs"}
+    facts = {"epochs": 3, "best_epoch": 3, "seconds": 0.1}
+    facts["stopped_by"] = os.environ.get("FAKE_STOPPED_BY", "epochs")
     values = [value, *([value * 2] if second else [])]
     (folder / "result.new").write_text(json.dumps({"values": values, "facts": facts}))
     (folder / "result.new").rename(folder / "result.json")

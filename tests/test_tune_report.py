@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import made
 import pytest
 from fake_job import write_result
 from fake_suite import make_records, make_suite, suite_values
@@ -39,6 +40,8 @@ def study(**changes: Any) -> dict[str, Any]:
         "space": SPACE,
         "objectives": ["NDCG@10"],
         "counts": {"complete": 2, "pruned": 1, "failed": 4},
+        "cut_short": 1,
+        "settings": {"n_layers": 3, "category_fields": ["class"]},
         "samplers": ["tpe"],
         "trials": [trial | {"curve": {"1": 0.05}} for trial in trials],
         "importance": {"learning_rate": 1.0},
@@ -69,7 +72,11 @@ def records(folder: Path, tuned: Any = "HierSRec.toy") -> list[dict[str, Any]]:
 def test_a_line_a_model_says_how_its_settings_were_chosen(exported: Path) -> None:
     table = tuning_table(records(exported))
     lines = {row[0]: list(row[1:]) for row in table.rows}
-    assert lines["HierSRec"] == ["HierSRec.toy", "toy", "3", "2", "1", "4", "NDCG@10 0.3000", "tpe"]
+    differs, *rest = reversed(lines["HierSRec"])
+    assert rest == ["tpe", "NDCG@10 0.3000", "1", "4", "1", "2", "3", "toy", "HierSRec.toy"]
+    assert "n_layers" in differs.split(", ")  # 3 in the study
+    assert "learning_rate" not in differs
+    assert not {"loss", "category_fields"} & set(differs.split(", "))  # searched, unused; the same
     assert {name: line[0] for name, line in lines.items() if name != "HierSRec"} == dict.fromkeys(
         ("SASRecAllPositions", "SequentialPop"), "not tuned"
     )
@@ -90,6 +97,30 @@ def test_the_report_has_the_section_and_its_figures(exported: Path) -> None:
     (exported / "HierSRec.toy.json").unlink()
     assert tuning_figures(found) == {}  # the line stays, as the record has it
     assert tuning_table(found).rows
+
+
+def test_reproduction_has_the_commands_behind_the_settings(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(made, "ROOT", exported)
+    assert made.studies() == "No study is published."
+    (exported / "properties" / "model").mkdir(parents=True)
+    versions = {"python": "3.11", "torch": "2", "numpy": "2", "recbole": "1"}
+    machine = {"processor": "P", "cores": 2, "memory_gib": 4}
+    told = {"pruners": ["median"], "limits": {"seconds": 900.0}}
+    told["made_on"] = [{"machine": machine, "versions": versions, "commit": "0123456789abcdef"}]
+    for name, suite, own in (("a", "trial", "trial.toy.two-layers"), ("b", "tune", "s")):
+        found = study(study=own, suite=suite, line="two layers", **told)
+        (exported / "properties" / "model" / f"{name}.json").write_text(json.dumps(found))
+    page = made.studies()
+    for text in (
+        "[a.yaml](../properties/model/a.yaml), [study](../properties/model/a.json) | 2 | 1 | 4 | 1 | NDCG@10 0.3000 |",
+        "hiersrec tune run --suite trial --trials 3 --sampler tpe --pruner median --trial-seconds 900\n",
+        "hiersrec tune run HierSRec toy --study s --trials 3 --sampler tpe",
+        "\nhiersrec tune export --suite trial\nhiersrec tune export s\n",
+        "Made on: P, 2 cores, 4 GiB, python 3.11, torch 2, numpy 2, recbole 1; commit `0123456789ab`.",
+    ):
+        assert text in page
 
 
 def test_reports_without_tuned_models_say_nothing(tmp_path: Path) -> None:

@@ -107,6 +107,24 @@ def test_conditions_look_at_what_was_picked_and_at_what_is_fixed(tmp_path: Path)
     assert asked("sampled", followers=0, category_fields=["a"]) == ["n_negatives", "category_loss_weight"]
 
 
+def test_of_several_blocks_one_is_enough(tmp_path: Path) -> None:
+    """A setting that nothing reads is not searched: HierSRec without categories, title and metadata has only ids."""
+    space = read_space(resources.model_space("HierSRec"), "HierSRec")
+
+    def searched(**given: Any) -> bool:
+        return "metadata_dropout_prob" in space.values(lambda *_: 0, given)
+
+    assert not searched(category_fields=[], metadata_fields=[], title_field=None)
+    for fields in ({"category_fields": ["a"]}, {"metadata_fields": ["a"]}, {"title_field": "a"}):
+        assert searched(**fields)
+    assert not searched(category_fields=["a"], category_vectors=False)
+    assert searched(category_fields=["a"], category_vectors=False, title_field="a")
+    assert not searched(category_fields=["a"], use_item_id=False)
+    text = "n_negatives: {int: [1, 9], when: [{loss: sampled}, {n_layer: 1}]}"
+    with pytest.raises(InputError, match="when: unknown setting 'n_layer'; did you mean 'n_layers'"):
+        read(tmp_path, text)
+
+
 @given(
     low=st.integers(-50, 50), steps=st.integers(0, 30), step=st.sampled_from([1, 2, 7]), tenths=st.booleans()
 )

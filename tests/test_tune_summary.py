@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
 from optuna.trial import create_trial
 from tune_driver import task as driver_task
 
-from recbole_hiersrec.tuning.study import encoded, pruner_of, sampler_of, suggested
+from recbole_hiersrec.tuning.study import default_pruner, encoded, pruner_of, sampler_of, suggested
 from recbole_hiersrec.tuning.summary import _importance
 
 SPACE = """
@@ -71,10 +72,36 @@ def test_tpe_is_multivariate_and_counts_running_trials(task: Any) -> None:
 
 def test_pruners(task: Any) -> None:
     assert isinstance(pruner_of(None, task), MedianPruner)
+    assert (default_pruner(task), default_pruner(replace(task, objectives=("NDCG@10", "latency")))) == (
+        "median",
+        "none",
+    )
     assert isinstance(pruner_of("none", task), NopPruner)
     hyperband = pruner_of("hyperband", task)
     assert isinstance(hyperband, HyperbandPruner)
     assert hyperband._max_resource == task.job.limits["epochs"]
+
+
+@pytest.mark.parametrize(
+    ("epoch", "others", "ended"),
+    [
+        (6, [9] * 5, True),
+        (5, [9] * 5, False),  # its first five epochs are its own
+        (6, [9] * 4, False),  # five trials come first
+        (6, [9, 9, 9, 5, 5], True),
+        (6, [9, 9, 5, 5, 5], False),  # two have come that far
+    ],
+)
+def test_the_median_pruner_is_patient(task: Any, epoch: int, others: list[int], ended: bool) -> None:
+    """``others`` are the epochs of complete trials, all of them better than the one that is asked about."""
+    study = optuna.create_study(direction="maximize", pruner=pruner_of("median", task))
+    for epochs in others:
+        curve = dict.fromkeys(range(1, epochs + 1), 0.5)
+        study.add_trial(create_trial(value=0.5, intermediate_values=curve))
+    trial = study.ask()
+    for step in range(1, epoch + 1):
+        trial.report(0.1, step)
+    assert trial.should_prune() == ended
 
 
 @pytest.mark.parametrize("objectives", [1, 2])

@@ -169,7 +169,7 @@ def test_a_loss_that_is_no_number_fails(shop: Path, monkeypatch: pytest.MonkeyPa
 def test_a_real_search(shop: Path) -> None:
     place = place_of("s", None, shop / "runs")
     told: list[str] = []
-    outcome = search(task(shop), place, Options(trials=2), echo=told.append)
+    (outcome,) = search([(task(shop), place)], Options(trials=2), echo=told.append)
     assert (outcome.complete, outcome.failure) == (2, ""), told
     first, second = load_study("s", place).trials
     assert first.params == {"learning_rate": 0.001}

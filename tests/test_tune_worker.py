@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,16 @@ import optuna
 import pytest
 import sqlalchemy
 from fake_suite import write_data
-from fake_trial import worth
+from fake_trial import FAKE_TRIAL, worth
 from optuna.trial import FrozenTrial, TrialState
 from tune_driver import run, task
 
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.tuning import worker as worker_module
-from recbole_hiersrec.tuning.study import load_study, open_storage, open_study, place_of
-from recbole_hiersrec.tuning.worker import TAKEN
+from recbole_hiersrec.tuning.search import search
+from recbole_hiersrec.tuning.study import Place, load_study, open_storage, open_study, place_of
+from recbole_hiersrec.tuning.summary import summary
+from recbole_hiersrec.tuning.worker import TAKEN, Crew, Options, Turn, Worker
 
 SPACE = "learning_rate: {float: [1.0e-4, 2.0e-2], log: true}\nhidden_dropout_prob: {float: [0.0, 0.6], step: 0.1}\n"
 FEW = "learning_rate: {choice: [0.001, 0.01, 0.02]}\n"
@@ -70,6 +73,11 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < give_up
         time.sleep(0.02)
+
+
+def worker_of(folder: Path, place: Place) -> Worker:
+    """A worker that is to see to one trial."""
+    return Worker(Crew([(task(folder), place)], Options(1)), task(folder), place)
 
 
 def taken(trials: list[FrozenTrial]) -> list[FrozenTrial]:
@@ -175,7 +183,7 @@ def test_seconds_are_a_ceiling(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("FAKE_SECONDS", "0.8")
     outcome = run(folder, trials=3, seconds=1.5)
     assert (outcome.ceiling, outcome.finished) == (True, 0)
-    assert "same command goes on" in outcome.text(task(folder), 3)
+    assert "same command goes on" in outcome.text("s", 3)
     monkeypatch.setenv("FAKE_SECONDS", "0")
     assert run(folder, trials=1).complete == 1
     assert set(ran(folder, "epoch 1").values()) == {1}
@@ -208,7 +216,7 @@ def test_the_grid_is_tried_once_and_ends(folder: Path) -> None:
     (folder / "space.yaml").write_text(FEW + "hidden_dropout_prob: {float: [0.4, 0.5], step: 0.1}\n")
     outcome = run(folder, trials=50, sampler="grid")
     assert outcome.finished < 50
-    assert "every point of the grid" in outcome.text(task(folder), 50)
+    assert "every point of the grid" in outcome.text("s", 50)
     found = {tuple(trial.params.values()) for trial in trials_of(folder)}
     assert len(found) == len(ran(folder, "starts")) == 6
     (folder / "space.yaml").write_text(SPACE)
@@ -293,9 +301,7 @@ def test_a_worker_that_dies_twice_over_a_configuration_leaves_it(folder: Path) -
         study = open_study(task(folder), place, open_storage(place))
     for _ in range(2):
         study.ask().suggest_float("learning_rate", 1e-4, 2e-2, log=True)  # and then this worker dies
-        crew = worker_module.Crew(task(folder), place, worker_module.Options(1))
-        worker = worker_module.Worker(crew)
-        worker._bury()
+        worker_of(folder, place)._bury()
     states = [trial.state for trial in trials_of(folder)]
     assert states == [TrialState.FAIL, TrialState.FAIL]
 
@@ -308,7 +314,7 @@ def test_a_trial_that_ends_while_the_others_are_looked_at_is_left_alone(
     place = place_of("s", f"{kind}{folder / 'study'}", folder / "runs")
     with place.alone():
         study = open_study(task(folder), place, open_storage(place))
-    worker = worker_module.Worker(worker_module.Crew(task(folder), place, worker_module.Options(1)))
+    worker = worker_of(folder, place)
     trial = study.ask()
     trial.set_user_attr("key", "k")
     trial.set_user_attr("worker", {"host": os.uname().nodename, "sampler": "tpe"})
@@ -331,14 +337,81 @@ def test_where_no_lock_is_shared_the_later_trial_gives_way(folder: Path) -> None
     place = place_of("s", None, folder / "runs")
     with place.alone():
         study = open_study(task(folder), place, open_storage(place))
-    worker = worker_module.Worker(worker_module.Crew(task(folder), place, worker_module.Options(1)))
+    worker = worker_of(folder, place)
     study.ask()  # of another machine, after this one had counted
     worker.study.sampler = optuna.samplers.RandomSampler()
-    assert worker._run(ExitStack())
+    assert worker._run(ExitStack()) is Turn.RAN
     first, second = trials_of(folder)
     assert (first.state, second.state) == (TrialState.RUNNING, TrialState.FAIL)
     assert second.user_attrs["refused"] == "enough trials are under way"
     assert not (folder / "log").exists()
+
+
+def told_by(folder: Path, names: str, **changes: Any) -> list[str]:
+    """The study of each trial in the order in which they ended, of a search in several studies by one worker."""
+    told: list[str] = []
+    studies = [task(folder, study=name) for name in names]
+    places = [place_of(one.study, None, folder / "runs") for one in studies]
+    options = Options(**{"trials": 3, "pruner": "none", "command": FAKE_TRIAL} | changes)
+    outcomes = search(list(zip(studies, places, strict=True)), options, echo=told.append)
+    assert [outcome.finished for outcome in outcomes] == [options.trials] * len(names)
+    return [line[0] for line in told]
+
+
+def test_the_study_with_the_fewest_trials_is_next(folder: Path) -> None:
+    assert told_by(folder, "abc", trials=2) == list("abcabc")
+    assert told_by(folder, "dabc", trials=4) == list("dddabcdabc")
+
+
+def test_the_bar_counts_the_trials_of_all_studies_and_says_the_best(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert told_by(folder, "ab", trials=2) == []  # the bar says it
+    shown = capsys.readouterr().err.split("\r")
+    best = max(trial.value for trial in trials_of(folder, name="b"))
+    assert any("2 studies |" in line and "0/4" in line for line in shown)
+    assert f"b: best NDCG@10 {best:.4f}" in shown[-1]
+    assert "4/4" in shown[-1]
+    run(folder, trials=2, study="a")
+    assert "a |" in capsys.readouterr().err
+
+
+def test_several_workers_share_several_studies(folder: Path) -> None:
+    assert Counter(told_by(folder, "abc", trials=2, workers=2)) == {"a": 2, "b": 2, "c": 2}
+    assert sum(ran(folder, "starts").values()) == sum(ran(folder, "ends").values()) == 6
+
+
+def test_a_study_that_fails_leaves_the_others_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_FAIL", "0.005")
+    (folder / "space.yaml").write_text("hidden_dropout_prob: {float: [0.0, 0.6], step: 0.1}\n")
+    bad, good = task(folder, study="bad"), task(folder, study="good")
+    bad = replace(bad, job=replace(bad.job, settings=bad.job.settings | {"learning_rate": 0.01}))
+    studies = [(one, place_of(one.study, None, folder / "runs")) for one in (bad, good)]
+    found = search(studies, Options(4, pruner="none", command=FAKE_TRIAL), echo=lambda _: None)
+    assert [outcome.complete for outcome in found] == [0, 4]
+    assert found[0].failure.startswith("3 failures in a row")
+    assert found[1].failure == ""
+
+
+@pytest.mark.parametrize(
+    ("epochs", "waiting"), [([1], 1), ([1, 1], 0), ([0, 0], 0), ([1, 3], 1), ([1, 3, 3], 0), ([1, 3, 4], 1)]
+)
+def test_a_trial_that_comes_further_each_time_is_tried_again(
+    folder: Path, epochs: list[int], waiting: int
+) -> None:
+    place = place_of("s", None, folder / "runs")
+    with place.alone():
+        study = open_study(task(folder), place, open_storage(place))
+    for reached in epochs:  # and then the worker dies
+        trial = study.ask()
+        trial.suggest_float("learning_rate", 1e-4, 2e-2, log=True)
+        for epoch in range(1, reached + 1):
+            trial.report(0.1, epoch)
+        worker_of(folder, place)._bury()
+    states = Counter(trial.state for trial in trials_of(folder))
+    assert states == Counter({TrialState.FAIL: len(epochs), TrialState.WAITING: waiting})
+    assert summary(study)["counts"]["failed"] == 1 - waiting  # what goes on has not failed
 
 
 def test_a_warm_start_tries_the_best_of_another_study(folder: Path) -> None:
@@ -358,7 +431,7 @@ def test_a_warm_start_tries_the_best_of_another_study(folder: Path) -> None:
 
 
 def test_a_storage_that_goes_away_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def step(_: Any) -> bool:
+    def step(_: Any) -> Turn:
         raise sqlalchemy.exc.OperationalError("SELECT 1", {}, Exception("server closed the connection"))
 
     monkeypatch.setattr(worker_module.Worker, "step", step)

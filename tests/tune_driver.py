@@ -31,7 +31,8 @@ def run(folder: Path, storage: str | None = None, trials: int = 3, **options: An
     wanted = task(folder, **wishes)
     place = place_of(wanted.study, storage, folder / "runs")
     chosen = Options(trials, command=FAKE_TRIAL, **{"pruner": "none"} | options)
-    return search(wanted, place, chosen, warm=warm, echo=told.append)
+    (outcome,) = search([(wanted, place)], chosen, warm=warm, echo=told.append)
+    return outcome
 
 
 if __name__ == "__main__":

@@ -218,6 +218,6 @@ def _job(
         "threads": suite.threads,
         "data_hash": data.hash,
         "reference": suite.reference or suite.models[0].name or suite.models[0].model,
-        "tuned": tuned_facts(model.tuned_on(data.entry.name)),
+        "tuned": tuned_facts(model.tuned_on(data.entry.name), settings),
     }
     return Job(key=job_key(values), **values)

@@ -6,6 +6,7 @@ MODEL.DATASET.yaml holds the settings, MODEL.DATASET.json beside it the study: s
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,28 @@ def read_study(name: str) -> dict[str, Any]:
     return study
 
 
-def tuned_facts(name: str) -> dict[str, Any]:
-    """What a job carries of the study: a few plain values; empty where ``name`` is."""
-    study = read_study(name) if name else {}
-    told = ("study", "dataset", "objectives", "counts", "samplers", "exported", "value")
-    return ({"name": name} | {key: study[key] for key in told if key in study}) if name else {}
+def tuned_facts(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a job carries of the study: a few plain values; empty where ``name`` is.
+
+    Args:
+        name: what the suite names.
+        settings: the job's; those that are not as in the study's best trial are told.
+    """
+    if not name:
+        return {}
+    study = read_study(name)
+    told = ("study", "dataset", "objectives", "counts", "cut_short", "samplers", "exported", "value")
+    facts = {"name": name} | {key: study[key] for key in told if key in study}
+    return facts | ({"differs": _differing(study, settings)} if study else {})
+
+
+def _differing(study: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """Settings of a job that are not those which were tried and found best; searched ones that the trial had no use
+    for are left alone, and so is the metric that validation stops by."""
+    (trial,) = (one for one in study["trials"] if one["number"] == study["exported"])
+    wanted, unused = study["settings"] | trial["params"], {*study["space"], "valid_metric"}
+    names = {*wanted, *settings} - (unused - set(trial["params"]))
+    return sorted(name for name in names if wanted.get(name) != settings.get(name))
 
 
 def _path(name: str) -> Path:

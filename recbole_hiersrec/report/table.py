@@ -14,7 +14,7 @@ MARK = "†"
 FEWER = "‡"
 TEXT_COLUMNS = (
     "model", "items", "level", "slice", "stopped by", "training data", "rule", "settings", "chosen on", "sampler",
-    "data set", "protocol", "verdict", "side information", "suite",
+    "differs in", "data set", "protocol", "verdict", "side information", "suite",
 )  # fmt: skip
 ABOVE, BELOW = "▲", "▼"
 NUMBER = re.compile(r"[+-]?\d[\d,]*(?:\.\d+)?")

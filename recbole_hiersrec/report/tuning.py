@@ -10,6 +10,12 @@ from recbole_hiersrec.report.frame import Record
 from recbole_hiersrec.report.study_figures import draw_study
 from recbole_hiersrec.report.table import Table
 
+NOTES = (
+    "Trials are those that ended: complete ones, and pruned ones, which were worse than others at the same epoch. "
+    "Failed ones gave no value and do not count. Cut short: complete, but by the seconds that a trial had.",
+    "Differs in: settings of the model here that are not those of the best trial.",
+)
+
 
 def tuning_table(records: Sequence[Record]) -> Table:
     """One line a model; no lines where none of them was tuned."""
@@ -21,18 +27,20 @@ def tuning_table(records: Sequence[Record]) -> Table:
         "complete",
         "pruned",
         "failed",
+        "cut short",
         "validation",
         "sampler",
+        "differs in",
     )
     facts = {record["job"]["name"]: record["job"].get("tuned") or {} for record in records}
     if not any(facts.values()):
         return Table("Tuning", headers, [])
-    return Table("Tuning", headers, [_line(name, tuned) for name, tuned in facts.items()])
+    return Table("Tuning", headers, [_line(name, tuned) for name, tuned in facts.items()], NOTES)
 
 
 def _line(name: str, tuned: Mapping[str, Any]) -> list[str]:
     if not tuned:
-        return [name, "not tuned", *[""] * 7]
+        return [name, "not tuned", *[""] * 9]
     counts = tuned.get("counts", {})
     trials = str(counts["complete"] + counts["pruned"]) if counts else "unknown"
     value = f"{tuned['objectives'][0]} {tuned['value']:.4f}" if "value" in tuned else ""
@@ -43,8 +51,10 @@ def _line(name: str, tuned: Mapping[str, Any]) -> list[str]:
         tuned.get("dataset", ""),
         trials,
         *shown,
+        str(tuned.get("cut_short", "")),
         value,
         ", ".join(tuned.get("samplers", ())),
+        ", ".join(tuned.get("differs", ())),
     ]
 
 

@@ -36,6 +36,7 @@ class Wishes:
         second: one of :data:`~recbole_hiersrec.tuning.task.SECOND`; one objective when absent.
         seed: of the trainings and the sampler; the suite's first one when absent.
         threads: of torch.
+        trial_seconds: most that a trial trains; the suite's seconds when absent.
         space: a file; the space that ships for the model when absent.
         study: its name; MODEL.DATASET or SUITE.DATASET.LINE when absent.
     """
@@ -44,6 +45,7 @@ class Wishes:
     second: str | None = None
     seed: int | None = None
     threads: int | None = None
+    trial_seconds: float | None = None
     space: Path | None = None
     study: str | None = None
 
@@ -158,6 +160,8 @@ def _tasks(
     changes: dict[str, Any] = {"models": entries, "reference": None, "seeds": suite.seeds[:1]}
     changes |= {"seeds": (wishes.seed,)} if wishes.seed is not None else {}
     changes |= {"threads": wishes.threads} if wishes.threads is not None else {}
+    if wishes.trial_seconds is not None:
+        changes["limits"] = suite.limits.model_dump() | {"seconds": wishes.trial_seconds}
     asked = parse(SuiteSettings, suite.model_dump() | changes, "options")
     tasks = []
     for job in expand(asked):

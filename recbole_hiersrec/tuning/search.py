@@ -1,4 +1,4 @@
-"""Work on a study with several workers, until it has its trials, the seconds are over, or somebody stops it."""
+"""Work on studies with several workers, until each has its trials, the seconds are over, or somebody stops it."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class Outcome:
     failure: str = ""
     best: str = ""
 
-    def text(self, task: Task, trials: int) -> str:
+    def text(self, study: str, trials: int) -> str:
         """One line for the terminal."""
-        parts = [f"{task.study}: {self.finished} of {trials} trials", *([self.best] if self.best else [])]
+        parts = [f"{study}: {self.finished} of {trials} trials", *([self.best] if self.best else [])]
         if self.ceiling:
             parts.append("the seconds are over, the same command goes on from here")
         elif self.finished < trials and not self.failure:
@@ -63,62 +63,76 @@ class Outcome:
 
 
 def search(
-    task: Task,
-    place: Place,
+    studies: Sequence[tuple[Task, Place]],
     options: Options,
     *,
     warm: tuple[str, Place] | None = None,
     echo: Callable[[str], None] = print,
-) -> Outcome:
-    """Work on a study until it has enough trials; several calls, on any machines, may do so at once.
+) -> list[Outcome]:
+    """Work on studies until each has enough trials; several calls, on any machines, may do so at once.
 
     Args:
-        task: what is searched.
-        place: where the study lies.
+        studies: what is searched, and where the study lies. The one with the fewest trials is always next.
         options: how.
         warm: another study of the model, and where it lies, whose best configurations are tried early.
         echo: takes the lines for the terminal.
 
+    Returns:
+        how far each study came.
+
     Raises:
-        InputError: a name or number is wrong, the storage cannot be reached, or the study is of something else.
+        InputError: a name or number is wrong, a storage cannot be reached, or a study is of something else.
         KeyboardInterrupt: Ctrl-C; the trials under way go on with the next call.
     """
     quiet()
     check_options(options)
-    pruner_of(options.pruner, task)
-    sampler_of(options.sampler, task, 0)
     if warm and options.sampler == "grid":
         raise InputError(
             "--warm-start: received with sampler grid, which has no other points; allowed: tpe, random"
         )
-    crew = Crew(task, place, options)
-    with place.alone():
-        study = open_study(task, place, open_storage(place))
-        if warm:
-            queued = warm_start(study, load_study(*warm), task)
-            echo(f"{task.study}: {queued} configurations of study {warm[0]} are tried early")
-        _tidy(study, place)
+    for task, _ in studies:
+        pruner_of(options.pruner, task)
+        sampler_of(options.sampler, task, 0)
+    opened = [_opened(task, place, warm, echo) for task, place in studies]
+    crew = Crew(studies, options)
     threads = [
         threading.Thread(target=work, args=(crew,), name=f"worker {number}")
         for number in range(options.workers)
     ]
     for thread in threads:
         thread.start()
-    outcome = Outcome()
     try:
-        outcome.ceiling = _watch(crew, threads, study, echo)
+        over = _watch(crew, threads, echo)
     finally:
         crew.stop.set()
         for thread in threads:
             thread.join()
     if crew.faults:
         raise crew.faults[0]
+    return [
+        _outcome(study, task, options, over, crew.failures[task.study])
+        for (task, _), study in zip(studies, opened, strict=True)
+    ]
+
+
+def _opened(task: Task, place: Place, warm: tuple[str, Place] | None, echo: Callable[[str], None]) -> Study:
+    """The task's study, without what dead trials left, and with the queue of a warm start."""
+    with place.alone():
+        study = open_study(task, place, open_storage(place))
+        if warm:
+            queued = warm_start(study, load_study(*warm), task)
+            echo(f"{task.study}: {queued} configurations of study {warm[0]} are tried early")
+        _tidy(study, place)
+    return study
+
+
+def _outcome(study: Study, task: Task, options: Options, over: bool, failures: Sequence[str]) -> Outcome:
     trials = study.get_trials(deepcopy=False)
-    outcome.complete = len(seen(trials, TrialState.COMPLETE))
-    outcome.finished = outcome.complete + len(seen(trials, TrialState.PRUNED))
-    outcome.failure = crew.failures[0] if crew.failures and outcome.finished < options.trials else ""
-    outcome.best = best_text(trials, task.objectives[0])
-    return outcome
+    complete = len(seen(trials, TrialState.COMPLETE))
+    finished = complete + len(seen(trials, TrialState.PRUNED))
+    missing = finished < options.trials
+    failure = failures[0] if failures and missing else ""
+    return Outcome(finished, complete, over and missing, failure, best_text(trials, task.objectives[0]))
 
 
 def check_options(options: Options) -> None:
@@ -144,15 +158,15 @@ def _tidy(study: Study, place: Place) -> None:
             path.unlink(missing_ok=True)
 
 
-def _watch(
-    crew: Crew, threads: Sequence[threading.Thread], study: Study, echo: Callable[[str], None]
-) -> bool:
+def _watch(crew: Crew, threads: Sequence[threading.Thread], echo: Callable[[str], None]) -> bool:
     """Show how the workers come along until they have ended; True where the seconds were over before."""
     end = None if crew.options.seconds is None else time.monotonic() + crew.options.seconds
-    terminal = sys.stderr.isatty()
+    terminal, trials = sys.stderr.isatty(), crew.options.trials
+    finished = {task.study: 0 for task, _ in crew.studies}
+    several = len(finished) > 1
     with tqdm(
-        total=crew.options.trials,
-        desc=crew.task.study,
+        total=trials * len(finished),
+        desc=f"{len(finished)} studies" if several else next(iter(finished)),
         disable=not terminal,
         dynamic_ncols=True,
         bar_format=BAR,
@@ -160,10 +174,11 @@ def _watch(
         while True:
             working = any(thread.is_alive() for thread in threads)
             while not crew.events.empty():
-                kind, what = crew.events.get()
+                kind, study, what = crew.events.get()
                 if kind == "progress":
-                    bar.n = min(what[0], crew.options.trials)
-                    bar.set_postfix_str(what[1])
+                    finished[study] = min(what[0], trials)
+                    bar.n = sum(finished.values())
+                    bar.set_postfix_str(f"{study}: {what[1]}" if several and what[1] else what[1])
                 elif not terminal or kind == "failed":
                     bar.clear()
                     echo(what)

@@ -8,7 +8,8 @@ A space is a mapping of a setting's name to one of::
     n_negatives:   {int: [128, 2048], log: true, when: {loss: sampled}}
 
 ``when`` compares with the trial's settings, those that are searched (above it) and those that are not: with one value,
-a list of allowed values, or ``{not: ...}`` of either. An empty list counts as null, a setting that was not given.
+a list of allowed values, or ``{not: ...}`` of either. An empty list counts as null, a setting that was not given. All
+that it names must be so; of a list of such mappings, one.
 Imports neither torch nor Optuna.
 """
 
@@ -18,7 +19,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,13 +37,14 @@ Number = Annotated[float, Field(strict=True)]
 Whole = Annotated[int, Field(strict=True)]
 PositiveNumber = Annotated[float, Field(gt=0, strict=True)]
 PositiveWhole = Annotated[int, Field(ge=1, strict=True)]
+When = dict[str, Any] | tuple[dict[str, Any], ...]
 MOST_POINTS = 100_000
 """Largest grid that the grid sampler is given: it holds all of it in memory."""
 
 LOG = "Draw evenly by the logarithm; with no step."
 WHEN = (
     "Search it only where another setting is so: {setting: value}, or {setting: {not: value}}; where several "
-    "are named, all must be."
+    "are named, all must be; of a list of such blocks, one."
 )
 
 
@@ -52,7 +54,7 @@ class FloatRange(Settings):
     float: tuple[Number, Number] = Field(description="Lowest and highest value.")
     log: bool = Field(False, description=LOG)
     step: PositiveNumber | None = Field(None, description="Between values, from the lowest on; nothing: any.")
-    when: dict[str, Any] = Field(default_factory=dict, description=WHEN)
+    when: When = Field(default_factory=dict, description=WHEN)
 
     @model_validator(mode="after")
     def _in_order(self) -> FloatRange:
@@ -86,7 +88,7 @@ class IntRange(Settings):
     int: tuple[Whole, Whole] = Field(description="Lowest and highest value.")
     log: bool = Field(False, description=LOG)
     step: PositiveWhole = Field(1, description="Between values, from the lowest on.")
-    when: dict[str, Any] = Field(default_factory=dict, description=WHEN)
+    when: When = Field(default_factory=dict, description=WHEN)
 
     @model_validator(mode="after")
     def _in_order(self) -> IntRange:
@@ -110,7 +112,7 @@ class Choice(Settings):
     """One of a few values, of any kind that YAML knows."""
 
     choice: tuple[Any, ...] = Field(min_length=1, description="The values.")
-    when: dict[str, Any] = Field(default_factory=dict, description=WHEN)
+    when: When = Field(default_factory=dict, description=WHEN)
 
     @model_validator(mode="after")
     def _each_once(self) -> Choice:
@@ -157,7 +159,7 @@ class Space:
         """
         merged, found = dict(settings), {}
         for name, parameter in self.parameters.items():
-            if all(_holds(wanted, merged.get(key)) for key, wanted in parameter.when.items()):
+            if any(_met(block, merged) for block in _blocks(parameter.when)):
                 merged[name] = found[name] = pick(name, parameter)
         return found
 
@@ -216,7 +218,7 @@ def read_space(path: Path, model: str) -> Space:
         _check_values(name, parameters[name], model, f"{path}: {name}")
     for place, (name, parameter) in enumerate(parameters.items()):
         later = list(itertools.islice(parameters, place, None))
-        for condition in parameter.when:
+        for condition in itertools.chain.from_iterable(_blocks(parameter.when)):
             _check_name(condition, known, f"{path}: {name}: when")
             if condition in later:
                 raise InputError(f"{path}: {name}: when: '{condition}' must stand above '{name}'")
@@ -294,6 +296,15 @@ def _check_range(ends: tuple[float, float], log: bool, step: float | None) -> No
 
 def _is_whole(number: float) -> bool:
     return abs(number - round(number)) < 1e-8
+
+
+def _blocks(when: When) -> Sequence[Mapping[str, Any]]:
+    """The blocks of a condition, of which one must be met."""
+    return [when] if isinstance(when, dict) else when
+
+
+def _met(block: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    return all(_holds(wanted, settings.get(key)) for key, wanted in block.items())
 
 
 def _holds(wanted: Any, value: Any) -> bool:

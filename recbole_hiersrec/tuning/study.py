@@ -27,10 +27,10 @@ from recbole_hiersrec.tuning.task import Task, one_of, slug
 
 SAMPLERS = ("tpe", "random", "grid")
 PRUNERS = ("median", "hyperband", "none")
-IDENTITY, WARM = "hiersrec", "warm start"
+IDENTITY, WARM, SUITE = "hiersrec", "warm start", "suite"
 KEY, WORKER, SAME_AS, REFUSED, ERROR, FACTS = "key", "worker", "same_as", "refused", "error", "facts"
-"""User attributes of trials: the job's key; host and sampler; whose value was taken over; why it was not run; why it
-failed; what the training tells of itself."""
+"""User attributes of trials: the job's key; host, sampler and pruner; whose value was taken over; why it was not run;
+why it failed; what the training tells of itself."""
 JOURNAL = "journal:"
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 """Of the first and the second objective."""
@@ -39,6 +39,9 @@ HEARTBEAT, GRACE = 60, 180
 BUSY = 120.0
 """Seconds that a worker waits for others to let go of a local storage."""
 WARM_TRIALS = 5
+STARTUP, WARM_EPOCHS, LEAST_AT_EPOCH = 5, 5, 3
+"""The median pruner waits for so many complete trials, leaves a trial's first epochs alone, and compares it at an epoch
+that so many of those have reached: slow learners are no bad ones, and few trials train for long."""
 LOST = (sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
 FAULTS = (*LOST, ImportError, OSError, ValueError, RuntimeError)
 """Of a storage that went away, and of one that is opened."""
@@ -116,7 +119,11 @@ def open_storage(
     """
     quiet()
     if not new and place.file is not None and not place.file.exists():
-        raise InputError(f"no storage {place.file}; run hiersrec tune run first")
+        there = sorted(path.stem for path in place.file.parent.glob("*.db"))
+        raise InputError(
+            f"no storage {place.file}{nearest(place.file.stem, there)} (there: {', '.join(there) or 'none'}); run "
+            "hiersrec tune run first, or say with --storage where it is"
+        )
     with reached(place):
         if place.storage.startswith(JOURNAL):
             return JournalStorage(JournalFileBackend(str(place.file)))
@@ -166,6 +173,7 @@ def open_study(task: Task, place: Place, storage: BaseStorage) -> Study:
         if study.get_trials(deepcopy=False):
             raise InputError(f"{shown(place)}: study '{task.study}' was not made by hiersrec tune")
         study.set_user_attr(IDENTITY, wanted)
+        study.set_user_attr(SUITE, task.job.suite)
         study.enqueue_trial(encoded(task.space, task.start()))
     elif different := _difference(found, wanted):
         raise InputError(
@@ -196,7 +204,7 @@ def load_study(name: str, place: Place) -> Study:
     """
     storage = open_storage(place, new=False)
     with reached(place):
-        names = [one.study_name for one in optuna.get_all_study_summaries(storage)]
+        names = optuna.get_all_study_names(storage)
         if name not in names:
             told = ", ".join(names) or "none"
             raise InputError(f"{shown(place)}: no study '{name}'{nearest(name, names)} (there: {told})")
@@ -204,6 +212,15 @@ def load_study(name: str, place: Place) -> Study:
     if IDENTITY not in study.user_attrs:
         raise InputError(f"{shown(place)}: study '{name}' was not made by hiersrec tune")
     return study
+
+
+def is_there(name: str, place: Place) -> bool:
+    """Whether the storage has a study of this name."""
+    if place.file is not None and not place.file.exists():
+        return False
+    storage = open_storage(place, new=False)
+    with reached(place):
+        return name in optuna.get_all_study_names(storage)
 
 
 def warm_start(study: Study, source: Study, task: Task) -> int:
@@ -267,16 +284,23 @@ def pruner_of(name: str | None, task: Task) -> optuna.pruners.BasePruner:
     Raises:
         InputError: no such pruner, or one for two objectives.
     """
-    chosen = name or ("none" if task.second else "median")
+    chosen = name or default_pruner(task)
     one_of(chosen, PRUNERS, "--pruner")
     if task.second and chosen != "none":
         raise InputError(f"--pruner: received '{chosen}' with two objectives; allowed: none")
     if chosen == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=3)
+        return optuna.pruners.MedianPruner(
+            n_startup_trials=STARTUP, n_warmup_steps=WARM_EPOCHS + 1, n_min_trials=LEAST_AT_EPOCH
+        )
     if chosen == "hyperband":
         most = int(task.job.limits["epochs"])
         return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=most, reduction_factor=3)
     return optuna.pruners.NopPruner()
+
+
+def default_pruner(task: Task) -> str:
+    """The one that is taken when none is asked for."""
+    return "none" if task.second else "median"
 
 
 def suggested(trial: Trial, task: Task) -> dict[str, Any]:
@@ -338,8 +362,17 @@ def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
 
 
 def retry(study: Study, trial: FrozenTrial) -> None:
-    """Queue the configuration of a trial whose worker died, unless it was tried anew before."""
-    RetryHeartbeatStaleTrialCallback(max_retry=1)(study, trial)
+    """Queue the configuration of a trial whose worker died: once, and again where it had come further than before."""
+    if before := retried(trial):
+        earlier = study.get_trials(deepcopy=False)[before[-1]]
+        if len(trial.intermediate_values) <= len(earlier.intermediate_values):
+            return
+    RetryHeartbeatStaleTrialCallback()(study, trial)
+
+
+def retried(trial: FrozenTrial) -> list[int]:
+    """Numbers of the trials whose worker died and that this one goes on from, the first one first."""
+    return list(trial.system_attrs.get("retry_history", ()))
 
 
 def seen(trials: list[FrozenTrial], *states: TrialState) -> list[FrozenTrial]:

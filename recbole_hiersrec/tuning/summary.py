@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,18 @@ from recbole_hiersrec.benchmark.tuned import STUDY_SCHEMA
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.reading import parse
 from recbole_hiersrec.tuning.space import KINDS, Parameter
-from recbole_hiersrec.tuning.study import ERROR, FACTS, IDENTITY, REFUSED, SAME_AS, WORKER, decoded, seen
+from recbole_hiersrec.tuning.study import (
+    ERROR,
+    FACTS,
+    IDENTITY,
+    REFUSED,
+    SAME_AS,
+    SUITE,
+    WORKER,
+    decoded,
+    retried,
+    seen,
+)
 
 STATES = {
     TrialState.COMPLETE: "complete",
@@ -35,29 +47,51 @@ STATES = {
 def summary(study: Study) -> dict[str, Any]:
     """A study as plain JSON values.
 
-    Trials that were not run (another one had their settings, or they were stopped and went on as another one) are left
-    out; so ``counts`` are of configurations that were trained, and those whose value was taken over (``same_as``).
+    Trials that were not run (another one had their settings) or that went on as another one (they were stopped, or
+    their worker died) are left out; so ``counts`` are of configurations that were trained, and those whose value was
+    taken over (``same_as``). ``cut_short`` are complete ones that the seconds of a trial ended.
     """
     identity = study.user_attrs[IDENTITY]
     parameters = {name: _parameter(given) for name, given in identity["space"].items()}
     every = study.get_trials(deepcopy=False)
-    trials = [trial for trial in every if REFUSED not in trial.user_attrs]
+    gone_on = {number for trial in every for number in retried(trial)}
+    trials = [one for one in every if REFUSED not in one.user_attrs and one.number not in gone_on]
     complete = seen(trials, TrialState.COMPLETE)
     front = sorted(study.best_trials, key=lambda trial: -trial.values[0]) if complete else []
     found = {
         "schema": STUDY_SCHEMA,
         "study": study.study_name,
+        "suite": study.user_attrs.get(SUITE, ""),
         **identity,
         "counts": {name: len(seen(trials, state)) for state, name in STATES.items()},
-        "samplers": sorted(
-            {trial.user_attrs[WORKER]["sampler"] for trial in trials if WORKER in trial.user_attrs}
-        ),
+        "cut_short": sum(one.user_attrs.get(FACTS, {}).get("stopped_by") == "seconds" for one in complete),
+        "samplers": _used(trials, "sampler"),
+        "pruners": _used(trials, "pruner"),
+        "made_on": _made_on(trials),
+        "defaults": _defaults(every, complete),
         "best": front[0].number if front else None,
         "front": [trial.number for trial in front] if len(study.directions) > 1 else [],
         "importance": _importance(study, complete),
         "trials": [_trial(trial, parameters) for trial in trials],
     }
     return json.loads(json.dumps(found))
+
+
+def _used(trials: list[FrozenTrial], what: str) -> list[str]:
+    """Names of the samplers or pruners that workers had."""
+    return sorted({trial.user_attrs[WORKER][what] for trial in trials if WORKER in trial.user_attrs})
+
+
+def _made_on(trials: list[FrozenTrial]) -> list[dict[str, Any]]:
+    """Machine, versions and commit of the trainings, each once."""
+    told = [trial.user_attrs.get(FACTS, {}).get("made_on") for trial in trials]
+    return [one for place, one in enumerate(told) if one and one not in told[:place]]
+
+
+def _defaults(every: list[FrozenTrial], complete: list[FrozenTrial]) -> int | None:
+    """The trial of the defaults, which may have gone on under another number; None if it has no value."""
+    start = every[0].system_attrs.get("fixed_params") if every else None
+    return next((trial.number for trial in complete if trial.params == start), None)
 
 
 def _parameter(given: dict[str, Any]) -> Parameter:
@@ -73,7 +107,7 @@ def _trial(trial: FrozenTrial, parameters: dict[str, Parameter]) -> dict[str, An
         "state": STATES[trial.state],
         "values": trial.values if trial.state == TrialState.COMPLETE else None,
         "params": {name: decoded(parameters[name], value) for name, value in trial.params.items()},
-        "curve": {str(epoch): value for epoch, value in sorted(trial.intermediate_values.items())},
+        "curve": {str(epoch): round(value, 6) for epoch, value in sorted(trial.intermediate_values.items())},
         **{name: facts[name] for name in ("epochs", "best_epoch", "seconds", "stopped_by") if name in facts},
         **{name: trial.user_attrs[name] for name in (SAME_AS, ERROR) if name in trial.user_attrs},
     }
@@ -97,21 +131,23 @@ def text(found: dict[str, Any]) -> str:
     counts = ", ".join(f"{number} {name}" for name, number in found["counts"].items() if number)
     lines = [
         f"{found['study']}: {found['line']} on {found['dataset']}, validation {' and '.join(found['objectives'])}",
-        f"trials: {counts or 'none'}; sampler: {', '.join(found['samplers']) or 'none yet'}",
+        f"trials: {counts or 'none'}; sampler: {', '.join(found['samplers']) or 'none yet'}; "
+        f"pruner: {', '.join(found['pruners']) or 'none yet'}",
     ]
+    if found["cut_short"]:
+        lines.append(f"cut short by the seconds of a trial: {found['cut_short']} of the complete ones")
     if found["best"] is None:
         return "\n".join([*lines, "no trial has finished"])
     trials = {trial["number"]: trial for trial in found["trials"]}
     best = trials[found["best"]]
     lines += ["", f"best: trial {best['number']}, {_values(found, best)}"]
     lines += _columns(best["params"])
-    first = trials.get(0)
-    if first and first["values"]:
-        lines += [f"first trial (the defaults): {_values(found, first)}"]
+    if found["defaults"] is not None:
+        lines += [f"first trial (the defaults): {_values(found, trials[found['defaults']])}"]
     if found["importance"]:
         lines += [
             "",
-            "importance",
+            f"importance, of {found['counts']['complete']} complete trials",
             *_columns({n: f"{share:.3f}" for n, share in found["importance"].items()}),
         ]
     if found["front"]:
@@ -120,6 +156,21 @@ def text(found: dict[str, Any]) -> str:
     failed = [trial for trial in found["trials"] if trial["state"] == "failed" and ERROR in trial]
     lines += [f"failed: trial {trial['number']}: {trial[ERROR]}" for trial in failed]
     return "\n".join(lines)
+
+
+def overview(studies: Sequence[dict[str, Any]]) -> str:
+    """A line a study for a terminal: how far it came, what is best, and what the defaults are worth."""
+    rows = {}
+    for found in studies:
+        trials = {trial["number"]: trial for trial in found["trials"]}
+        counts = ", ".join(f"{number} {name}" for name, number in found["counts"].items() if number)
+        told = [counts or "no trials", *([f"{found['cut_short']} cut short"] if found["cut_short"] else [])]
+        if found["best"] is not None:
+            told.append(f"best {_values(found, trials[found['best']])}")
+        if found["defaults"] is not None:
+            told.append(f"the defaults {_values(found, trials[found['defaults']])}")
+        rows[found["study"]] = "; ".join(told)
+    return "\n".join(line.strip() for line in _columns(rows))
 
 
 def _columns(rows: dict[str, Any]) -> list[str]:
@@ -161,12 +212,24 @@ def export(found: dict[str, Any], out: Path, number: int | None = None) -> list[
     header = [
         f"Settings of {found['model']} that hiersrec tune chose on the validation part of {found['dataset']}.",
         f"Study {found['study']}: {_values(found, trial)} in trial {chosen} of {counts['complete']} complete, "
-        f"{counts['pruned']} pruned and {counts['failed']} failed; sampler {', '.join(found['samplers'])}.",
+        f"{counts['pruned']} pruned and {counts['failed']} failed; sampler {', '.join(found['samplers'])}, "
+        f"pruner {', '.join(found['pruners'])}.",
         f"Data: SHA-256 {found['data']}. What was not searched stands in {out.with_suffix('.json').name}.",
     ]
     writable_folder(out.parent)
     lines = "".join(f"# {line}\n" for line in header)
     write_text(out, lines + yaml.safe_dump(trial["params"], sort_keys=False))
     study = found | {"exported": chosen, "value": trial["values"][0]}
-    write_text(out.with_suffix(".json"), json.dumps(study, indent=None, separators=(",", ":")) + "\n")
+    write_text(out.with_suffix(".json"), _json(study))
     return [out, out.with_suffix(".json")]
+
+
+def _json(study: dict[str, Any]) -> str:
+    """A study as JSON that is short, and whose changes are lines: one a key, and one a trial."""
+
+    def line(value: Any) -> str:
+        return json.dumps(value, separators=(",", ":"))
+
+    trials = ",\n".join(map(line, study["trials"]))
+    rows = [f"{line(key)}:{line(value)}" for key, value in study.items() if key != "trials"]
+    return "{\n" + ",\n".join([*rows, f'"trials":[\n{trials}\n]']) + "\n}\n"

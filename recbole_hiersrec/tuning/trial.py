@@ -67,6 +67,11 @@ def run(job: Job, folder: Path, second: str = "") -> dict[str, Any]:
         "seconds": report.seconds + trainer.built + trainer.seconds_before,
         "stopped_by": report.stopped_by,
         "peak_memory_mib": environment.peak_memory_mib(),
+        "made_on": {
+            "machine": environment.machine(trainer.model.device),
+            "versions": environment.versions(),
+            "commit": environment.commit(),
+        },
     }
     result = {"values": [report.best_valid, *extra], "facts": facts}
     write_text(folder / RESULT, json.dumps(result, allow_nan=False) + "\n")

@@ -1,4 +1,6 @@
-"""Workers that share a study: each takes a trial on, has a process of its own train it, and tells Optuna how it goes.
+"""Workers that share studies: each takes a trial on, has a process of its own train it, and tells Optuna how it goes.
+
+Of several studies the one with the fewest trials is next, so that whenever the work ends they have about as many.
 
 A trial's process gets three arguments: the path of job.json, the folder to write into, and the second objective or "".
 It keeps curve.json (one entry a validation) up to date there, and at its end writes result.json and exits 0; or it
@@ -17,9 +19,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +52,7 @@ from recbole_hiersrec.tuning.study import (
     SAME_AS,
     WORKER,
     Place,
+    default_pruner,
     open_storage,
     open_study,
     pruner_of,
@@ -71,6 +76,12 @@ TAKEN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
 class TrialFailed(Exception):
     """A training that gave no value; the message says why."""
+
+
+class Turn(Enum):
+    """What came of a worker's turn at a study: a trial, nothing until others have done theirs, nothing any more."""
+
+    RAN, WAITS, DONE = range(3)
 
 
 class _Refused(Exception):
@@ -104,15 +115,23 @@ class Options:
 
 @dataclass
 class Crew:
-    """What the workers of one call share."""
+    """What the workers of one call share.
 
-    task: Task
-    place: Place
+    Attributes:
+        studies: what is searched, and where it lies.
+        options: how.
+        events: kind, study, and what there is to tell.
+        stop: set when the workers are to end.
+        faults: of workers themselves.
+        failures: study -> why workers gave it up.
+    """
+
+    studies: Sequence[tuple[Task, Place]]
     options: Options
-    events: queue.SimpleQueue[tuple[str, Any]] = field(default_factory=queue.SimpleQueue)
+    events: queue.SimpleQueue[tuple[str, str, Any]] = field(default_factory=queue.SimpleQueue)
     stop: threading.Event = field(default_factory=threading.Event)
     faults: list[BaseException] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    failures: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
 @dataclass
@@ -135,20 +154,25 @@ class _Attempt:
 
 
 class Worker:
-    """Takes trials on, one at a time, with a connection of its own to the storage."""
+    """Takes trials of one study on, one at a time, with a connection of its own to the storage."""
 
-    def __init__(self, crew: Crew) -> None:
-        self.crew, self.task, self.place, self.options = crew, crew.task, crew.place, crew.options
+    def __init__(self, crew: Crew, task: Task, place: Place) -> None:
+        self.crew, self.task, self.place, self.options = crew, task, place, crew.options
         with self.place.alone():
             self.storage = open_storage(self.place)
             self.study = open_study(self.task, self.place, self.storage)
+            self._bury()  # so that what died before does not count as taken
         self.study.pruner = pruner_of(self.options.pruner, self.task)
         self.failures: list[str] = []  # in a row
         self.refused = 0  # in a row, since a trial ended
         self.ended = 0  # trials that had, when that was counted
 
-    def step(self) -> bool:
-        """Run one trial, or wait for those of others; False when there is nothing left to do."""
+    def taken(self) -> int:
+        """How many trials the study has, those under way included."""
+        return len(seen(self.study.get_trials(deepcopy=False), *TAKEN))
+
+    def step(self) -> Turn:
+        """Run one trial, if there is one to run."""
         with ExitStack() as held:
             held.enter_context(self.place.alone())
             self._bury()
@@ -159,16 +183,13 @@ class Worker:
                 self.ended, self.refused = ended, 0
             self.study.sampler = sampler_of(self.options.sampler, self.task, len(trials))
             if ended >= self.options.trials or self._exhausted(trials):
-                return False
+                return Turn.DONE
             if ended + len(running) < self.options.trials and (self.refused < MOST_REFUSED or not running):
                 return self._run(held)
-        if not any(self._may_come_back(trial) for trial in running):
-            return False
-        self.crew.stop.wait(WAIT_SECONDS)
-        return True
+        return Turn.WAITS if any(self._may_come_back(trial) for trial in running) else Turn.DONE
 
-    def _run(self, held: ExitStack) -> bool:
-        """Have Optuna ask for one trial, and do what it asks; False when the worker gives up."""
+    def _run(self, held: ExitStack) -> Turn:
+        """Have Optuna ask for one trial, and do what it asks; done when the worker gives up."""
         with ExitStack() as own:
             attempt = _Attempt(held, own)
             try:
@@ -188,9 +209,11 @@ class Worker:
         if attempt.told:
             self._say(*attempt.told)
         if len(self.failures) < MOST_FAILURES:
-            return True
-        self.crew.failures.append(f"{MOST_FAILURES} failures in a row, the last one: {self.failures[-1]}")
-        return False
+            return Turn.RAN
+        self.crew.failures[self.task.study].append(
+            f"{MOST_FAILURES} failures in a row, the last one: {self.failures[-1]}"
+        )
+        return Turn.DONE
 
     def _objective(self, trial: Trial, attempt: _Attempt) -> list[float]:
         """The values of one configuration: those of its training, or of a trial before it that was the same."""
@@ -226,7 +249,9 @@ class Worker:
         busy = f"{path}: is held by another process"
         lock = attempt.own_lock.enter_context(locked(path, 2 * GRACE_SECONDS, busy))
         attempt.key = key
-        trial.set_user_attr(WORKER, {"host": socket.gethostname(), "sampler": self.options.sampler})
+        pruner = self.options.pruner or default_pruner(self.task)
+        how = {"host": socket.gethostname(), "sampler": self.options.sampler, "pruner": pruner}
+        trial.set_user_attr(WORKER, how)
         attempt.study_lock.close()
         return lock
 
@@ -361,24 +386,49 @@ class Worker:
 
     def _progress(self, trials: list[FrozenTrial]) -> None:
         finished, best = seen(trials, *TAKEN[:2]), best_text(trials, self.task.objectives[0])
-        self.crew.events.put(("progress", (len(finished), best)))
+        self.crew.events.put(("progress", self.task.study, (len(finished), best)))
 
     def _say(self, kind: str, text: str) -> None:
         trials = self.study.get_trials(deepcopy=False)
         best = best_text(trials, self.task.objectives[0])
-        self.crew.events.put((kind, f"{self.task.study}: {text}{f'; so far {best}' if best else ''}"))
+        so_far = f"; so far {best}" if best else ""
+        self.crew.events.put((kind, self.task.study, f"{self.task.study}: {text}{so_far}"))
 
 
 def work(crew: Crew) -> None:
     """One worker's life; a fault of its own stops the others too."""
     try:
-        with reached(crew.place, LOST):
-            worker = Worker(crew)
-            while not crew.stop.is_set() and worker.step():
-                pass
+        workers = []
+        for task, place in crew.studies:
+            with reached(place, LOST):
+                workers.append(Worker(crew, task, place))
+        while workers and not crew.stop.is_set():
+            workers = _turn(crew, workers)
     except BaseException as error:
         crew.faults.append(error)
         crew.stop.set()
+
+
+def _turn(crew: Crew, workers: list[Worker]) -> list[Worker]:
+    """Run a trial of the study with the fewest, or of the next one where that waits for others.
+
+    Returns:
+        those whose studies have something left to do.
+    """
+    for worker in sorted(workers, key=_taken):
+        with reached(worker.place, LOST):
+            turn = worker.step()
+        if turn is Turn.DONE:
+            return [other for other in workers if other is not worker]
+        if turn is Turn.RAN:
+            return workers
+    crew.stop.wait(WAIT_SECONDS)
+    return workers
+
+
+def _taken(worker: Worker) -> int:
+    with reached(worker.place, LOST):
+        return worker.taken()
 
 
 def best_text(trials: Sequence[FrozenTrial], metric: str) -> str:
