@@ -303,10 +303,11 @@ def test_an_overview_where_there_are_several_data_sets(tmp_path: Path) -> None:
                 and block.title == "All data sets"]  # fmt: skip
 
 
-def compared(*differences: tuple[str, float, float]) -> Comparison:
+def compared(*differences: tuple[str, float, float], base: float = 0.1) -> Comparison:
     rows = [
         {"model": model, "label": model, "quantity": "difference", "mean": mean, "low": mean - 0.01,
-         "high": mean + 0.01, "p_holm": p, "relative": mean / 0.1}
+         "high": mean + 0.01, "p_holm": p, "relative": mean / base, "relative_low": mean / base - 0.1,
+         "relative_high": mean / base + 0.1}
         for model, mean, p in differences
     ]  # fmt: skip
     return Comparison("ref", "NDCG@10", rows)
@@ -315,9 +316,13 @@ def compared(*differences: tuple[str, float, float]) -> Comparison:
 def test_how_sure_the_first_place_is() -> None:
     found = compared(("a", 0.02, 0.05), ("b", -0.03, 0.049), ("c", -0.01, 0.2))
     assert found.sentence("a") == (
-        "a less ref: +0.0200, +20.0 % (95 %: +0.0100 to +0.0300; p after Holm 0.0500, not significant)"
+        "a against ref: +20.0 % (95 %: +10.0 to +30.0 %), not significant (p after Holm 0.0500)"
     )
     # Where the reference is the best, beside the runner-up
-    assert compared(("b", -0.03, 0.049), ("c", -0.01, 0.2)).sentence("ref").startswith("c less ref: -0.0100")
+    assert compared(("b", -0.03, 0.049), ("c", -0.01, 0.2)).sentence("ref").startswith("c against ref: -10.0 %")
+    # Nothing is a share of 0
+    assert compared(("a", 0.02, 0.01), base=float("nan")).sentence("a") == (
+        "a against ref: +0.0200 (95 %: +0.0100 to +0.0300), significant (p after Holm 0.0100)"
+    )
     assert found.signs() == {"b": BELOW}
     assert compared().sentence("ref") == ""
