@@ -254,9 +254,7 @@ def test_category_table_shows_the_majority_share_where_recorded(records: Records
 def test_page_says_what_it_rests_on(records: Records) -> None:
     page = render_page(records, [], ["accuracy-toy.svg"])
     lead, below = page.split("\n\n")[1:3]
-    assert (
-        lead == "**toy**: HierSRec has the highest NDCG@10, 0.0806, before SASRecAllPositions with 0.0606."
-    )
+    assert lead == "**toy**: HierSRec has the highest NDCG@10, 0.0806, before SASRecAllPositions with 0.0606."
     assert below.splitlines()[-1] == (
         "- One seed (2026) and 40 test cases: small differences may be chance. No significance test was made."
     )

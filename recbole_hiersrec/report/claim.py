@@ -21,7 +21,7 @@ SHOWN_FRACTION = 0.04  # sentences name one item fraction, the nearest to this; 
 
 
 def claim(title: str, records: Sequence[Record], comparison: Comparison | None = None) -> list[Block]:
-    """Who is first, by how much and how sure that is, in two sentences; below them what candidates keep, and the caution.
+    """Who is first, by how much and how sure that is, in two sentences; below, what candidates keep and the caution.
 
     ``title`` names the table.
     """
