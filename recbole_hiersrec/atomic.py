@@ -90,9 +90,11 @@ def sync_tree(folder: Path) -> None:
 def recover_folder(target: Path) -> None:
     """Undo what a :func:`replace_folder` that was killed half way left behind."""
     backup = backup_of(target)
-    if backup.exists() and not target.exists():
+    if not backup.is_dir():  # a file of that name is somebody's
+        return
+    if not target.exists():
         os.rename(backup, target)
-    elif backup.exists():
+    else:
         _remove(backup, f"{target} is complete")
 
 
@@ -133,10 +135,10 @@ def locked(path: Path, patience: float, message: str) -> Iterator[int]:
 
 @contextmanager
 def alone_with(target: Path, what: str, patience: float) -> Iterator[None]:
-    """Keep others like this from making the folder ``target`` anew, and put right what one that was killed left.
+    """Keep others like this from making ``target`` anew, and put right what one that was killed left.
 
     Args:
-        target: may not exist; its parent does.
+        target: a folder, or a file that is written in a temporary folder; may not exist; its parent does.
         what: is under way, for the message.
         patience: seconds to wait for another one.
 
@@ -155,7 +157,7 @@ def alone_with(target: Path, what: str, patience: float) -> Iterator[None]:
 
 
 def temporary_prefix(target: Path) -> str:
-    """How the names of folders begin in which ``target``, and no other, is made anew."""
+    """How the names of folders begin in which ``target``, and no other, is made anew; see :func:`alone_with`."""
     return f".tmp-{target.name}~"
 
 

@@ -15,7 +15,7 @@ from recbole_hiersrec.benchmark import suite as suites
 from recbole_hiersrec.settings import SuiteSettings
 from recbole_hiersrec.tuning import requests
 
-LEAST = {"--trials": "2", "--epochs": "1"}
+LEAST = {"--trials": "2", "--epochs": "1", "--steps": "1"}
 
 
 def shortened(read: Callable[..., Any]) -> Callable[..., Any]:

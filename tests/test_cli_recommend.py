@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
@@ -160,6 +163,19 @@ def test_a_training_that_fails_is_one_line_and_leaves_nothing(shop: Path) -> Non
     assert result.exit_code == 2
     assert "training of shop HierSRec seed 2026 failed: training loss is nan" in result.stderr
     assert sorted(path.name for path in shop.iterdir()) == ["dataset", "settings.yaml"]
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_written_leaves_nothing(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    make_folder(shop / "model")
+    before = sorted(shop.rglob("*"))
+    monkeypatch.setattr(checkpoint, "save_file", full_disk)
+    assert "No space left on device" in train("--epochs", "1").stderr
+    assert sorted(shop.rglob("*")) == before
+    assert checkpoint.load(shop / "model").dataset != "shop"
 
 
 @pytest.mark.slow
@@ -453,6 +469,35 @@ def test_what_fails_half_way_leaves_the_file_as_it_was(
     assert "nothing was written" in done.stderr
     assert sorted(clicks.iterdir()) == before
     assert (clicks / f"r.{kind}").read_text() == "what was there before"
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from recbole_hiersrec.serving.session_files import recommendation_file
+with recommendation_file(Path("r.csv"), False):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_a_killed_one_left_goes_with_the_next(model: Path, clicks: Path) -> None:
+    for name in (".old-r.csv", ".tmp-r.csv", ".tmp-other.csv~1"):
+        (clicks / name).write_text("somebody's")
+    before = sorted(clicks.iterdir())
+    done = subprocess.run([sys.executable, "-c", KILLED], cwd=clicks, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(list(clicks.glob(".tmp-r.csv~*"))) == 1
+    assert run("recommend", model, "--sessions", "s.csv", "--out", "r.csv").exit_code == 0
+    assert sorted(clicks.iterdir()) == sorted([*before, clicks / "r.csv"])
+
+
+def test_two_writers_of_one_file(model: Path, clicks: Path) -> None:
+    (clicks / "r.csv").write_text("what was there before")
+    with session_files.recommendation_file(clicks / "r.csv", explain=False):
+        message = fails("recommend", model, "--sessions", "s.csv", "--out", "r.csv")
+        assert "r.csv: another recommendation is at work here; wait for it to end" in message
+        assert (clicks / "r.csv").read_text() == "what was there before"
 
 
 def test_sessions_without_an_answer_have_no_rows(model: Path, clicks: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_row_leads_to_settings_command_curve_and_records(site: Path, suites: l
     first = re.findall(r'<polyline points="([^"]*)"', dialog)[0]
     x, y = first.split()[0].split(",")
     assert float(x) == pytest.approx(320 / 3, abs=0.1)
-    assert 39 < float(y) < 41
+    assert 66 < float(y) < 68
     records = re.findall(r'href="(records/[^"]+)"', page)
     assert len(records) == 3 + 2 * 2
     for path in records:

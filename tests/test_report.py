@@ -178,7 +178,7 @@ def test_clock_is_marked_in_every_table_and_never_ranked(records: Records) -> No
         assert "† stopped by the clock" in table.text("github"), table.title
     board = tables.leaderboard(tables.entries(records))
     assert [row[0] for row in board.rows] == ["1", "2", ""]
-    assert "SASRecAllPositions (every position) has the highest" in render_page(records, [], [])
+    assert "SASRecAllPositions has the highest" in render_page(records, [], [])
     assert "† stopped by the clock" in terminal_lines(records)
     statuses = {row["model"]: row["status"] for row in rows(to_csv(accuracy_frame(records)))}
     assert statuses == {"HierSRec": "time limit", "SASRecAllPositions": "ok", "SequentialPop": "ok"}
@@ -210,7 +210,7 @@ def test_fewer_seeds_are_never_ranked_before_more(tmp_path: Path) -> None:
         ["1", "SequentialPop (counted)"],
         ["", "HierSRec (every position) ‡"],
     ]
-    assert "SequentialPop (counted) has the highest" in render_page(left, [], [])
+    assert "SequentialPop has the highest" in render_page(left, [], [])
 
 
 def test_all_stopped_ranks_nothing(records: Records) -> None:
@@ -261,15 +261,12 @@ def test_category_table_shows_the_majority_share_where_recorded(records: Records
 
 def test_page_says_what_it_rests_on(records: Records) -> None:
     page = render_page(records, [], ["accuracy-toy.svg"])
-    first = page.split("\n\n")[1]
-    assert first.startswith(
-        "**toy**: HierSRec (every position) has the highest NDCG@10 here, 0.0806, before SASRec"
+    lead, below = page.split("\n\n")[1:3]
+    assert lead == "**toy**: HierSRec has the highest NDCG@10, 0.0806, before SASRecAllPositions with 0.0606."
+    assert below.splitlines()[-1] == (
+        "- One seed (2026) and 40 test cases: small differences may be chance. No significance test was made."
     )
-    assert "Shares above" not in first
-    assert (
-        "One seed (2026) and 40 test cases: small differences may be chance. No significance test was made"
-        in first
-    )
+    assert "Shares above" not in below
     for text in (
         "figures/accuracy-toy.svg",
         "0123abc",
@@ -292,37 +289,40 @@ def add_rule(record: dict[str, Any], rule: str, share: float) -> None:
         record["timing"].append(row | {"variant": row["variant"].replace("cells", rule)})
 
 
-def test_claim_names_place_and_one_fraction_a_rule(records: Records) -> None:
+def below_the_claim(records: Records) -> list[str]:
+    return [line.removeprefix("- ") for line in render_page(records, [], []).split("\n\n")[2].splitlines()]
+
+
+def test_what_candidates_keep_is_a_line_a_rule(records: Records) -> None:
     add_rule(records[0], "k-means", 1.25)
     costs = "6.0 % of the items scanned, 2.00x the speed of all items for one query, 0.50x in batches"  # .04 + .02
-    wanted = (
-        "before SASRecAllPositions (every position) with 0.0606. HierSRec (every position) is 1st of 3; "
-        f"scoring 4 % of the items it keeps 88.0 % of its NDCG@10 (rule cells, {costs}); "
-        f"scoring 4 % of the items it keeps 110.0 % of its NDCG@10 (rule k-means, {costs}). "
-    )
-    unmasked = "chance or items of the session itself that the candidates leave out. One seed"
-    assert f"{wanted}Shares above 100 % may be {unmasked}" in render_page(records, [], [])
+    chance = "Shares above 100 % may be chance"
+    assert below_the_claim(records)[:3] == [
+        f"Scoring 4 % of the items HierSRec keeps 88.0 % of its NDCG@10 (rule cells, {costs}).",
+        f"Scoring 4 % of the items HierSRec keeps 110.0 % of its NDCG@10 (rule k-means, {costs}).",
+        f"{chance} or items of the session itself that the candidates leave out.",
+    ]
     for record in records:
         record["job"]["protocol"]["history"] = "masked"
-    assert f"{wanted}Shares above 100 % may be chance. One seed" in render_page(records, [], [])
+    assert below_the_claim(records)[2] == f"{chance}."
     records[1]["accuracy"] = make_record(records[1]["job"] | {"key": "", "suite": ""}, quality=0.9)[
         "accuracy"
     ]
-    assert "HierSRec (every position) is 2nd of 3; scoring" in render_page(records, [], [])
+    assert below_the_claim(records)[0].startswith("Scoring 4 % of the items HierSRec, 2nd of 3, keeps")
 
 
-def test_claim_names_the_two_ends_of_many_rules(records: Records) -> None:
+def test_of_many_rules_the_two_ends_are_named(records: Records) -> None:
     for rule, share in (("k-means", 1.25), ("mixed", 1.0), ("popularity", 0.5)):
         add_rule(records[0], rule, share)
-    assert (
-        "is 1st of 3; scoring 4 % of the items it keeps 44.0 % (rule popularity) to 110.0 % (rule k-means) of its "
-        "NDCG@10, by 4 rules. Shares above 100 %" in render_page(records, [], [])
+    assert below_the_claim(records)[0] == (
+        "Scoring 4 % of the items HierSRec keeps 44.0 % (rule popularity) to 110.0 % (rule k-means) of its "
+        "NDCG@10, by 4 rules."
     )
 
 
-def test_claim_leaves_out_what_was_not_measured(records: Records) -> None:
+def test_what_was_not_measured_is_left_out(records: Records) -> None:
     records[0]["timing"] = []
-    assert "(rule cells, 6.0 % of the items scanned). One seed" in render_page(records, [], [])
+    assert below_the_claim(records)[0].endswith("(rule cells, 6.0 % of the items scanned).")
 
 
 def quickstart_like(folder: Path, **changes: Any) -> Records:

@@ -132,6 +132,13 @@ def schema(folder: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 2}))
 
 
+def value(folder: Path, section: str, number: Any) -> None:
+    path = first_job(folder) / "record.json"
+    record = json.loads(path.read_text())
+    record[section][1]["value"] = number
+    path.write_text(json.dumps(record))
+
+
 BROKEN: list[tuple[Callable[[Path], Any], str]] = [
     (lambda folder: shutil.rmtree(folder), "no folder"),
     (lambda folder: [shutil.rmtree(folder), folder.mkdir()], "jobs.json is missing"),
@@ -139,6 +146,8 @@ BROKEN: list[tuple[Callable[[Path], Any], str]] = [
     (lambda folder: (folder / "jobs.json").write_text("{"), "jobs.json is damaged"),
     (lambda folder: (first_job(folder) / "record.json").write_text('{"sch'), "is truncated or not a record"),
     (schema, "record schema 2, this version reads 1"),
+    (lambda folder: value(folder, "accuracy", "high"), "section 'accuracy', row 1: value 'high'"),
+    (lambda folder: value(folder, "timing", float("nan")), "section 'timing', row 1: value nan"),
     (lambda folder: (first_job(folder) / "ranks.npz").write_bytes(b"PK"), "ranks.npz"),
     (lambda folder: (folder / "skipped.json").write_text("[]"), "skipped.json is damaged"),
 ]  # fmt: skip

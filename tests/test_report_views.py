@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
@@ -74,9 +76,47 @@ def test_latex_is_booktabs_with_bold_underline_and_arrows() -> None:
         r"d & \underline{0.20}$^{\downarrow}$ & - \\",
     ]
     assert lines[-3:] == [
-        r"\par\medskip\footnotesize $\uparrow$ above", r"\par\medskip\footnotesize 50 \%", r"\end{table}",
+        r"\par\medskip\raggedright\footnotesize $\uparrow$ above",
+        r"\par\medskip\raggedright\footnotesize 50 \%",
+        r"\end{table}",
     ]  # fmt: skip
     assert text.count("{") == text.count("}")
+
+
+def test_latex_puts_below_what_is_too_wide_or_too_high() -> None:
+    """Four columns of 40 characters and their space: of 110 less 10 two fit."""
+    values = [f"{number:040}" for number in range(4)]
+    table = Table("T", ["#", "model", "a", "b", "c", "d"], [["1", "m" * 5, *values]] * 60, ["n"])
+    floats = table.latex("S: T.").split("\n\n")
+    captions = [line for line in "\n".join(floats).splitlines() if line.startswith(r"\caption")]
+    assert captions == [rf"\caption{{S: T. ({number} of 4)}}" for number in (1, 2, 3, 4)]
+    for text, (heads, rows) in zip(
+        floats, [("a & b", 42), ("a & b", 18), ("c & d", 42), ("c & d", 18)], strict=True
+    ):
+        assert rf"\# & model & {heads} \\" in text
+        assert text.count("mmmmm") == rows
+        assert text.count(r"\begin{table}") == 1
+    assert ["footnotesize n" in text for text in floats] == [False, False, False, True]
+    low = Table("T", table.headers, table.rows[:2]).latex("T.")  # both panels in one float
+    assert (low.count(r"\begin{table}"), low.count(r"\begin{tabular}")) == (1, 2)
+    assert r"\caption{T.}" in low
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
+@pytest.mark.slow
+def test_latex_compiles_and_nothing_overflows(evil: Path, tmp_path: Path) -> None:
+    shutil.copy(evil / "report.tex", tmp_path)
+    (tmp_path / "paper.tex").write_text(
+        r"\documentclass{article}\usepackage{booktabs}\usepackage{graphicx}\begin{document}"
+        r"\input{report}\end{document}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert "too large" not in done.stdout
 
 
 @pytest.mark.parametrize("sign", list("&%$#_{}"))
@@ -303,10 +343,11 @@ def test_an_overview_where_there_are_several_data_sets(tmp_path: Path) -> None:
                 and block.title == "All data sets"]  # fmt: skip
 
 
-def compared(*differences: tuple[str, float, float]) -> Comparison:
+def compared(*differences: tuple[str, float, float], base: float = 0.1) -> Comparison:
     rows = [
         {"model": model, "label": model, "quantity": "difference", "mean": mean, "low": mean - 0.01,
-         "high": mean + 0.01, "p_holm": p, "relative": mean / 0.1}
+         "high": mean + 0.01, "p_holm": p, "relative": mean / base, "relative_low": mean / base - 0.1,
+         "relative_high": mean / base + 0.1}
         for model, mean, p in differences
     ]  # fmt: skip
     return Comparison("ref", "NDCG@10", rows)
@@ -315,9 +356,15 @@ def compared(*differences: tuple[str, float, float]) -> Comparison:
 def test_how_sure_the_first_place_is() -> None:
     found = compared(("a", 0.02, 0.05), ("b", -0.03, 0.049), ("c", -0.01, 0.2))
     assert found.sentence("a") == (
-        "a less ref: +0.0200, +20.0 % (95 %: +0.0100 to +0.0300; p after Holm 0.0500, not significant)"
+        "a against ref: +20.0 % (95 %: +10.0 to +30.0 %), not significant (p after Holm 0.0500)"
     )
     # Where the reference is the best, beside the runner-up
-    assert compared(("b", -0.03, 0.049), ("c", -0.01, 0.2)).sentence("ref").startswith("c less ref: -0.0100")
+    assert (
+        compared(("b", -0.03, 0.049), ("c", -0.01, 0.2)).sentence("ref").startswith("c against ref: -10.0 %")
+    )
+    # Nothing is a share of 0
+    assert compared(("a", 0.02, 0.01), base=float("nan")).sentence("a") == (
+        "a against ref: +0.0200 (95 %: +0.0100 to +0.0300), significant (p after Holm 0.0100)"
+    )
     assert found.signs() == {"b": BELOW}
     assert compared().sentence("ref") == ""

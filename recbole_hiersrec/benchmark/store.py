@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -309,6 +310,13 @@ def read_record(folder: Path, key: str) -> dict[str, Any]:
     for section, kind in SECTIONS.items():
         if not isinstance(record.get(section), kind):
             raise InputError(f"{path}: section '{section}' is missing or not a {kind.__name__}{remedy}")
+    for section in ("accuracy", "timing"):
+        for number, row in enumerate(record[section]):
+            value = row.get("value") if isinstance(row, dict) else None
+            if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+                raise InputError(
+                    f"{path}: section '{section}', row {number}: value {value!r}, allowed: finite numbers{remedy}"
+                )
     return record
 
 

@@ -180,17 +180,24 @@ def bootstrap_means(values: np.ndarray, clusters: np.ndarray, *, resamples: int,
         float64 [R, M]; NaN with a single cluster, which says nothing of how much clusters differ.
     """
     sums, sizes = _cluster_sums(values, clusters)
-    columns = np.column_stack([sums, sizes])  # [G, M + 1]
     n_clusters = len(sizes)
     if n_clusters == 1:
         return np.full((resamples, len(values)), np.nan)
+    usual = np.median(sizes)  # most clusters miss every metric and are of one size: all their columns are 0
+    columns = np.column_stack([sums, sizes - usual])  # [G, M + 1]
+    telling = np.flatnonzero(columns.any(axis=1))
+    columns = columns[telling]
     rng = np.random.default_rng(seed)
-    drawn = []
+    totals = np.empty((resamples, columns.shape[1]))
+    done = 0
     for n_rows in _chunks(resamples, n_clusters):
-        picks = rng.integers(0, n_clusters, size=(n_rows, n_clusters), dtype=np.uint32)
-        times = np.stack([np.bincount(row, minlength=n_clusters) for row in picks.astype(np.int64)])
-        drawn.append(times.astype(np.float64) @ columns)
-    totals = np.concatenate(drawn)
+        # No cluster is drawn 65,536 times: with so many of them the chance of it is below 1 / 65,536 factorial.
+        times = np.zeros((n_rows, n_clusters), dtype=np.uint16)
+        for row, picks in zip(times, rng.integers(0, n_clusters, size=times.shape), strict=True):
+            np.add.at(row, picks, np.uint16(1))
+        totals[done : done + n_rows] = times[:, telling].astype(np.float64) @ columns
+        done += n_rows
+    totals[:, -1] += n_clusters * usual
     return totals[:, :-1] / totals[:, -1:]
 
 
@@ -216,11 +223,13 @@ def sign_flip_p_values(
     total = sums.sum(axis=0)
     # Patterns that tie with the observed one must count, although their sums round otherwise.
     bound = np.abs(total) - 1e-12 * np.abs(sums).sum(axis=0)
+    telling = np.flatnonzero(sums.any(axis=1))  # clusters in which models do not differ stay as they are
+    sums = sums[telling]
     rng = np.random.default_rng(seed)
     extreme = np.zeros(len(total))
     for n_rows in _chunks(resamples, len(sizes)):
-        flipped = rng.integers(0, 2, size=(n_rows, len(sizes)), dtype=np.uint8).astype(np.float64)
-        extreme += (np.abs(total - 2 * (flipped @ sums)) >= bound).sum(axis=0)
+        flipped = rng.integers(0, 2, size=(n_rows, len(sizes)), dtype=np.uint8)[:, telling]
+        extreme += (np.abs(total - 2 * (flipped.astype(np.float64) @ sums)) >= bound).sum(axis=0)
     return (1 + extreme) / (1 + resamples)
 
 

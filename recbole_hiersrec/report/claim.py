@@ -10,6 +10,7 @@ from recbole_hiersrec.benchmark.rankfiles import candidate_keys
 from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.report import tables
 from recbole_hiersrec.report.comparison import Comparison
+from recbole_hiersrec.report.document import Block, Bullets, Text
 from recbole_hiersrec.report.frame import Record
 from recbole_hiersrec.retrieval.budget import candidate_label
 
@@ -19,28 +20,36 @@ MOST_RULES = 3  # of more, sentences name the two ends
 SHOWN_FRACTION = 0.04  # sentences name one item fraction, the nearest to this; the tables have all
 
 
-def claim(title: str, records: Sequence[Record], comparison: Comparison | None = None) -> str:
-    """The best model and the second, how sure that is, what candidates keep, and the caution.
+def claim(title: str, records: Sequence[Record], comparison: Comparison | None = None) -> list[Block]:
+    """Who is first, by how much and how sure that is, in two sentences; below, what candidates keep and the caution.
 
     ``title`` names the table.
     """
     ranked = [line for line in tables.entries(records) if line.ranked]
     if not ranked:
-        return f"**{title}**: no model has finished all its seeds within the limits, so nothing is ranked."
+        none = f"**{title}**: no model has finished all its seeds within the limits, so nothing is ranked."
+        return [Text(none, lead=True)]
     best, name = ranked[0], headline_name(records[0])
-    text = f"**{title}**: {best.label} has the highest {name} here, {_headline(best)}"
+    text = f"**{title}**: {best.model} has the highest {name}, {_headline(best)}"
     if len(ranked) > 1:
         tie = ranked[1].mean(tables.headline_value) == best.mean(tables.headline_value)
-        text += f", {'level with' if tie else 'before'} {ranked[1].label} with {_headline(ranked[1])}"
+        text += f", {'level with' if tie else 'before'} {ranked[1].model} with {_headline(ranked[1])}"
+    sure = comparison.sentence(best.model) if comparison else ""
+    tested = comparison is not None and comparison.has_tests
+    lines = [f"{line}." for line in (*_all_candidates(records, ranked), caution(records, tested)[:-1])]
+    return [Text(". ".join(filter(None, [text, sure])) + ".", lead=True), Bullets(lines)]
+
+
+def _all_candidates(records: Sequence[Record], ranked: Sequence[tables.Entry]) -> list[str]:
+    """What each line keeps on its candidates, and what shares above 100 % may come from."""
     shown = [line for line in ranked if candidate_keys(line.records[0])]
-    tested = comparison.sentence(best.model) if comparison else ""
-    sentences = [text, *([tested] if tested else []), *(_candidates(line, ranked) for line in shown)]
+    texts = [text for line in shown for text in _candidates(line, ranked)]
     shares = [_shares(line, rule, f) for line in shown for rule, f in _nearest(line)]
     if any(round(mean(share), 3) > 1 for share in shares if share):
         unmasked = records[0]["job"]["protocol"]["history"] == "unmasked"
         left_out = " or items of the session itself that the candidates leave out" if unmasked else ""
-        sentences.append(f"Shares above 100 % may be chance{left_out}")
-    return f"{'. '.join(sentences)}. {caution(records, comparison is not None and comparison.has_tests)}"
+        texts.append(f"Shares above 100 % may be chance{left_out}")
+    return texts
 
 
 def caution(records: Sequence[Record], tested: bool = False, where: str = "") -> str:
@@ -73,23 +82,24 @@ def _headline(line: tables.Entry) -> str:
     return tables.number(line.values(tables.headline_value), 4)
 
 
-def _candidates(line: tables.Entry, ranked: Sequence[tables.Entry]) -> str:
-    place = f"{line.label} is {_ordinal(int(tables.rank(line, ranked)))} of {len(ranked)}"
+def _candidates(line: tables.Entry, ranked: Sequence[tables.Entry]) -> list[str]:
+    """A sentence a rule; of many rules the two ends in one."""
+    place = int(tables.rank(line, ranked))
+    model = line.model if place == 1 else f"{line.model}, {_ordinal(place)} of {len(ranked)},"
     name, rules = headline_name(line.records[0]), _nearest(line)
     if len(rules) > MOST_RULES:
         shares = {rule: 100 * mean(_shares(line, rule, f)) for rule, f in rules if _shares(line, rule, f)}
         least, most = (choose(shares, key=lambda rule: shares[rule]) for choose in (min, max))
         fractions = " or ".join(f"{100 * f:g}" for f in sorted({f for _, f in rules}))
-        return (
-            f"{place}; scoring {fractions} % of the items it keeps {shares[least]:.1f} % (rule {least}) to "
+        return [
+            f"Scoring {fractions} % of the items {model} keeps {shares[least]:.1f} % (rule {least}) to "
             f"{shares[most]:.1f} % (rule {most}) of its {name}, by {len(shares)} rules"
-        )
-    found = [
-        f"scoring {100 * f:g} % of the items it keeps {tables.percent(_shares(line, rule, f))} of its "
+        ]
+    return [
+        f"Scoring {100 * f:g} % of the items {model} keeps {tables.percent(_shares(line, rule, f))} of its "
         f"{name} ({', '.join([f'rule {rule}', *_costs(line, rule, f)])})"
         for rule, f in rules
     ]
-    return f"{place}; {'; '.join(found)}"
 
 
 def _nearest(line: tables.Entry) -> list[tuple[str, float]]:

@@ -141,12 +141,11 @@ class Comparison:
             return ""
         row = max(rows, key=lambda row: (row["model"] == best, row["mean"]))
         sure = "significant" if is_significant(row) else "not significant"
-        bounds = _bounds(row, "+.4f")
-        relative = "" if isnan(row["relative"]) else f", {100 * row['relative']:+.1f} %"
-        return (
-            f"{row['model']} less {self.reference}: {row['mean']:+.4f}{relative} (95 %: {bounds}; "
-            f"p after Holm {row['p_holm']:.4f}, {sure})"
-        )
+        size = f"{row['mean']:+.4f} (95 %: {_bounds(row, '+.4f')})"
+        if not isnan(row["relative"]):
+            shares = (100 * row[key] for key in ("relative", "relative_low", "relative_high"))
+            size = "{:+.1f} % (95 %: {:+.1f} to {:+.1f} %)".format(*shares)
+        return f"{row['model']} against {self.reference}: {size}, {sure} (p after Holm {row['p_holm']:.4f})"
 
     def kept_table(self) -> Table:
         """The share of its accuracy among all items that each model keeps on candidates."""

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from recbole_hiersrec.report.document import Block, Heading
 from recbole_hiersrec.report.table import Table
 
-PREAMBLE = r"% needs \usepackage{booktabs} and \usepackage{graphicx}; best bold, second underlined"
+PREAMBLE = (
+    r"% needs \usepackage{booktabs} and \usepackage{graphicx}; best bold, second underlined"
+    "\n% names in other than Latin letters: lualatex or xelatex with a font that has them"
+)
 
 
 def to_latex(blocks: Sequence[Block]) -> str:

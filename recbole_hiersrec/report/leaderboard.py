@@ -25,7 +25,7 @@ from recbole_hiersrec.report.tables import Entry, accuracy_value, entries, marks
 PAGE = "index.html"
 TITLE = "Leaderboard"
 CHOICES = ("data set", "protocol", "items", "side information", "suite")
-WIDTH, HEIGHT = 320.0, 60.0  # of a curve
+WIDTH, HEIGHT = 320.0, 100.0  # of a curve
 
 
 @dataclass(frozen=True)

@@ -183,9 +183,8 @@ def document(
     if not records:
         parts.append(Text("No job has finished."))
     titles = _titles([group for group, _ in groups])
-    parts += [
-        Text(claim(titles[group], members, comparisons.get(group)), lead=True) for group, members in groups
-    ]
+    for group, members in groups:
+        parts += claim(titles[group], members, comparisons.get(group))
     if missing:
         parts.append(
             Text(

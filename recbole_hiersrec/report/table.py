@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
+from math import ceil
 
 from recbole_hiersrec.report.escaping import latex, markdown
 
@@ -17,6 +18,8 @@ TEXT_COLUMNS = (
     "differs in", "data set", "protocol", "verdict", "side information", "suite",
 )  # fmt: skip
 ABOVE, BELOW = "▲", "▼"
+LATEX_WIDTH, LATEX_HEIGHT = 110, 42
+"""Characters beside each other, which LaTeX's article has in about 7 points; rows of a page."""
 NUMBER = re.compile(r"[+-]?\d[\d,]*(?:\.\d+)?")
 
 
@@ -66,28 +69,58 @@ class Table:
         return found.getvalue()
 
     def latex(self, caption: str) -> str:
-        """A float with booktabs: best bold, second underlined, marks as arrows."""
+        """Floats with booktabs: best bold, second underlined, marks as arrows; what is too wide or high goes below."""
+        floats: list[list[str]] = []
+        height = LATEX_HEIGHT
+        for columns in self._panels():
+            for first in range(0, max(1, len(self.rows)), LATEX_HEIGHT):
+                rows = range(first, min(first + LATEX_HEIGHT, len(self.rows)))
+                if height + len(rows) > LATEX_HEIGHT:
+                    floats, height = [*floats, []], 0
+                floats[-1] += self._tabular(columns, rows)
+                height += len(rows) + 3
+        notes = [rf"\par\medskip\raggedright\footnotesize {latex(note)}" for note in self.all_notes]
+        texts = []
+        for number, found in enumerate(floats, start=1):
+            part = f" ({number} of {len(floats)})" if len(floats) > 1 else ""
+            head = [r"\begin{table}", r"\centering\footnotesize", rf"\caption{{{latex(caption + part)}}}"]
+            texts.append(
+                "\n".join([*head, *found, *(notes if number == len(floats) else ()), r"\end{table}"])
+            )
+        return "\n\n".join(texts)
+
+    def _tabular(self, columns: Sequence[int], rows: Sequence[int]) -> list[str]:
+        """Some columns of some rows, never wider than a line."""
         places = self.places()
         arrows = {ABOVE: r"$^{\uparrow}$", BELOW: r"$^{\downarrow}$"}
         styles = {1: r"\textbf{%s}", 2: r"\underline{%s}"}
-        lines = [" & ".join(map(latex, self.headers)) + r" \\", r"\midrule"]
-        for number, row in enumerate(self.rows):
+        lines = [" & ".join(latex(self.headers[column]) for column in columns) + r" \\", r"\midrule"]
+        for row in rows:
             cells = [
-                styles.get(places.get((number, column), 0), "%s") % latex(cell)
-                + arrows.get(self.marked.get((number, column), ""), "")
-                for column, cell in enumerate(row)
+                styles.get(places.get((row, column), 0), "%s") % latex(self.rows[row][column])
+                + arrows.get(self.marked.get((row, column), ""), "")
+                for column in columns
             ]
             lines.append(" & ".join(cells) + r" \\")
-        kinds = "".join("l" if is_text(header) else "r" for header in self.headers)
-        notes = [rf"\par\medskip\footnotesize {latex(note)}" for note in self.all_notes]
-        return "\n".join(
-            [
-                *(r"\begin{table}", r"\centering", rf"\caption{{{latex(caption)}}}"),
-                *(r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",),
-                *(rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", *lines, r"\bottomrule", r"\end{tabular}}"),
-                *(*notes, r"\end{table}"),
-            ]
-        )
+        kinds = "".join("l" if is_text(self.headers[column]) else "r" for column in columns)
+        return [
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            *(rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", *lines, r"\bottomrule"),
+            r"\end{tabular}}\par\smallskip",
+        ]
+
+    def _panels(self) -> list[list[int]]:
+        """Columns that fit beside each other, about as many a panel, each after those that say what a row is."""
+        cells = [self.headers, *self.rows]
+        widths = [max(len(row[column]) for row in cells) + 2 for column in range(len(self.headers))]
+        names = self.headers.index("model") if "model" in self.headers else 0
+        while names + 1 < len(self.headers) and is_text(self.headers[names + 1]):
+            names += 1
+        first, others = [*range(names + 1)], [*range(names + 1, len(self.headers))]
+        room = max(LATEX_WIDTH - sum(widths[: names + 1]), 1)
+        count = ceil(sum(widths[names + 1 :]) / room)
+        size = ceil(len(others) / count) if count else 1
+        return [first + others[at : at + size] for at in range(0, max(1, len(others)), size)]
 
     @property
     def all_notes(self) -> list[str]:

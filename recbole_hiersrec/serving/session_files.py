@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import polars as pl
 
-from recbole_hiersrec.atomic import replace_file
+from recbole_hiersrec.atomic import alone_with, replace_file, temporary_prefix
 from recbole_hiersrec.data.sources.user_log import read_user_log, resolve_columns
 from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.serving.answers import Recommendation
@@ -120,8 +120,14 @@ def recommendation_file(out: Path, explain: bool) -> Iterator[RecommendationFile
 
     One row an item: ``session_id, rank, item_id, score, by, title, category``; ``by`` says "popularity" where no
     item of the session is known, which has no score. With ``explain`` one JSON object a session.
+
+    Raises:
+        InputError: another process writes this file, or the folder cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix=f".tmp-{out.name}-", dir=out.parent) as temporary:
+    with (
+        alone_with(out, "recommendation", patience=0.0),
+        tempfile.TemporaryDirectory(prefix=temporary_prefix(out), dir=out.parent) as temporary,
+    ):
         writer = RecommendationFile(Path(temporary), out, explain)
         try:
             yield writer

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from recbole_hiersrec import checkpoint
-from recbole_hiersrec.atomic import locked, recover_folder, writable_folder
+from recbole_hiersrec.atomic import locked, recover_folder, replace_folder, writable_folder
 from recbole_hiersrec.benchmark.job import kept_trainer
 from recbole_hiersrec.benchmark.prepare import Closed, prepare
-from recbole_hiersrec.benchmark.store import STATE
+from recbole_hiersrec.benchmark.store import MODEL, STATE
 from recbole_hiersrec.benchmark.suite import Job
 from recbole_hiersrec.errors import HierSRecError, InputError
 from recbole_hiersrec.names import load_model_class
@@ -88,8 +88,10 @@ def train(job: Job, out: Path) -> Trained:
     work = out.with_name(f".{out.name}.training")
     work.mkdir(exist_ok=True)
     with locked(work / "lock", 0.0, f"--out: {out} is being trained by another process"):
+        recover_folder(work / MODEL)
         try:
             trained = _train(job, out, work)
+            replace_folder(work / MODEL, out)
         except BaseException:
             if not (work / STATE).exists():
                 shutil.rmtree(work)
@@ -99,7 +101,7 @@ def train(job: Job, out: Path) -> Trained:
 
 
 def _train(job: Job, out: Path, work: Path) -> Trained:
-    """Train in the folder ``work``, and write the model to ``out``."""
+    """Train in the folder ``work``, and write the model there: what a kill leaves lies in one place."""
     torch.set_num_threads(job.threads)
     model_class = load_model_class(job.model)
     data = replace(prepare(job, model_class, work / "training"), test=Closed())
@@ -110,7 +112,7 @@ def _train(job: Job, out: Path, work: Path) -> Trained:
         raise HierSRecError(f"training of {job.label()} failed: {error}") from error
     model, part = trainer.model.eval(), data.train._dataset
     serving = serving_of(model, part, data.valid._dataset)
-    save_model(out, data.config, model, part, trainer.report, serving)
+    save_model(work / MODEL, data.config, model, part, trainer.report, serving)
     return Trained(out, trainer.report, model.n_items - 1, len(data.valid._dataset))
 
 
