@@ -113,24 +113,28 @@ def locked(path: Path, patience: float, message: str) -> Iterator[int]:
     """Hold the lock file ``path``; yields its descriptor, which child processes may inherit to hold it too.
 
     Args:
-        path: created where it is missing; it stays.
+        path: created where it is missing; it stays, unless the holder removes it.
         patience: seconds to wait for another holder.
         message: of the :class:`InputError` when the other one does not let go.
 
     Raises:
         InputError: another holder keeps it, or the file cannot be written.
     """
-    try:
-        lock = path.open("w")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
-    with lock:
-        give_up = time.monotonic() + patience
-        while not try_lock(lock.fileno()):
-            if time.monotonic() > give_up:
-                raise InputError(message)
-            time.sleep(0.05)
-        yield lock.fileno()
+    give_up = time.monotonic() + patience
+    while True:
+        try:
+            lock = path.open("w")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+        with lock:
+            if try_lock(lock.fileno()):
+                if _is_at(lock.fileno(), path):
+                    yield lock.fileno()
+                    return
+                continue  # its holder removed it; the next one may have made another
+        if time.monotonic() > give_up:
+            raise InputError(message)
+        time.sleep(0.05)
 
 
 @contextmanager
@@ -170,6 +174,14 @@ def try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one of this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def backup_of(target: Path) -> Path:
