@@ -146,8 +146,8 @@ BROKEN: list[tuple[Callable[[Path], Any], str]] = [
     (lambda folder: (folder / "jobs.json").write_text("{"), "jobs.json is damaged"),
     (lambda folder: (first_job(folder) / "record.json").write_text('{"sch'), "is truncated or not a record"),
     (schema, "record schema 2, this version reads 1"),
-    (lambda folder: value(folder, "accuracy", "high"), "section 'accuracy', row 1: value 'high'"),
-    (lambda folder: value(folder, "timing", float("nan")), "section 'timing', row 1: value nan"),
+    (lambda folder: value(folder, "accuracy", "high"), "section 'accuracy', row 2: value 'high'"),
+    (lambda folder: value(folder, "timing", float("nan")), "section 'timing', row 2: value nan"),
     (lambda folder: (first_job(folder) / "ranks.npz").write_bytes(b"PK"), "ranks.npz"),
     (lambda folder: (folder / "skipped.json").write_text("[]"), "skipped.json is damaged"),
 ]  # fmt: skip

@@ -311,7 +311,7 @@ def read_record(folder: Path, key: str) -> dict[str, Any]:
         if not isinstance(record.get(section), kind):
             raise InputError(f"{path}: section '{section}' is missing or not a {kind.__name__}{remedy}")
     for section in ("accuracy", "timing"):
-        for number, row in enumerate(record[section]):
+        for number, row in enumerate(record[section], start=1):
             value = row.get("value") if isinstance(row, dict) else None
             if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
                 raise InputError(
