@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,6 @@ from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.tuning import study as study_module
 from recbole_hiersrec.tuning.exported import export_of, read_exports
 from recbole_hiersrec.tuning.study import (
-    BEGUN,
     IDENTITY,
     Export,
     load_study,
@@ -88,16 +89,16 @@ def other_machine(folder: Path) -> None:
 
 
 def test_a_study_goes_on_as_if_it_had_run_here(folder: Path) -> None:
-    run(folder, trials=4)
+    tried(folder, 12, sampler="tpe")
     whole = [trial.params for trial in trials_of(folder)]
     shutil.rmtree(folder / "runs")
-    run(folder, trials=3)
+    tried(folder, 11, sampler="tpe")  # from the eleventh on TPE goes by those before
     first = exported(folder)
     before = trials_of(folder)
     other_machine(folder)
     told: list[str] = []
-    assert run(folder, trials=3, elsewhere=[first], told=told).complete == 3
-    assert told == [f"s: goes on from 3 trials of {first / 'x.json'}"]
+    assert run(folder, trials=11, elsewhere=[first], told=told).complete == 11
+    assert told == [f"s: goes on from 11 trials of {first / 'x.json'}"]
     assert not (folder / "log").exists()
     assert text(exported(folder, "again")) == text(first)
     for mine, theirs in zip(trials_of(folder), before, strict=True):
@@ -116,7 +117,7 @@ def test_a_study_goes_on_as_if_it_had_run_here(folder: Path) -> None:
         worker.pop("host")
         assert mine.user_attrs == theirs.user_attrs | {"worker": worker}
     told.clear()
-    assert run(folder, trials=4, elsewhere=[first], told=told).complete == 4
+    assert run(folder, trials=12, elsewhere=[first], told=told).complete == 12
     assert [trial.params for trial in trials_of(folder)] == whole  # TPE has the same to go by
     assert sum(ran(folder, "starts").values()) == len(told) == 1
 
@@ -291,7 +292,7 @@ def test_the_storage_wins(folder: Path) -> None:
     run(folder, trials=4, elsewhere=[where], told=told)
     assert told == []
     other_machine(folder)
-    tried(folder, 2, sampler="tpe")
+    tried(folder, 2)
     run(folder, trials=2, elsewhere=[where], told=told)
     assert told == [
         f"s: has trials of its own, and lacks 2 of {where / 'x.json'}; to go on from those, choose another --runs or "
@@ -380,26 +381,30 @@ def test_files_that_are_no_exports(folder: Path) -> None:
     assert not (folder / "runs").exists()
 
 
-def test_whoever_is_killed_on_the_way_is_gone_on_from(
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    tried(folder, 4)
-    where = exported(folder)
-    other_machine(folder)
+@contextmanager
+def killed_after(added: int) -> Iterator[None]:
+    """Ends whoever begins a study when it has given it so many trials."""
 
     class Killed(BaseException):
         pass
 
-    def some(study: optuna.Study, trials: list[FrozenTrial]) -> None:
-        for trial in trials[:2]:
+    def some(study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
+        for trial in trials[:added]:
             study.add_trial(trial)
         raise Killed
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         patch.setattr(optuna.Study, "add_trials", some)
-        with pytest.raises(Killed):
-            run(folder, trials=4, elsewhere=[where])
+        yield
+
+
+def test_whoever_is_killed_on_the_way_is_gone_on_from(folder: Path) -> None:
+    tried(folder, 4)
+    where = exported(folder)
+    other_machine(folder)
+
+    with killed_after(2):
+        run(folder, trials=4, elsewhere=[where])
     with pytest.raises(InputError, match="study 's' is not whole: go on with hiersrec tune run"):
         trials_of(folder)
     for others in ([], [exported_again(folder, where)]):
@@ -444,10 +449,9 @@ def opened_by_another(folder: Path, added: int) -> tuple[Any, Export, Any]:
     found = export_of(task(folder), read_exports([exported(folder)]))
     assert found is not None
     place = replace(place_of("s", f"sqlite:///{folder / 'server.db'}", folder / "runs"), file=None)
-    study = optuna.create_study(study_name="s", storage=open_storage(place), direction="maximize")
-    study.set_user_attr(BEGUN, found.digest)
-    study.add_trials(found.trials[:added])
-    return place, found, study
+    with killed_after(added):
+        open_study(task(folder), place, open_storage(place), found)
+    return place, found, optuna.load_study(study_name="s", storage=open_storage(place))
 
 
 def test_a_machine_waits_for_another_one_that_fills_the_study(folder: Path) -> None:
