@@ -345,7 +345,7 @@ def test_a_suite_goes_on_line_by_line(
 ) -> None:
     models: list[Any] = [
         "SASRecAllPositions",
-        {"model": "SASRecAllPositions", "name": "wide"},
+        {"model": "SASRecAllPositions", "name": "wide", "settings": {"n_heads": 1}},
         "GRU4RecAllPositions",
     ]
     suite = suite_values(tmp_path, models=models)
