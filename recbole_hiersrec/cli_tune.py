@@ -55,6 +55,13 @@ def run_study(
     warm_start: Annotated[
         str | None, typer.Option(help="Another study of the model, whose best settings are tried early.")
     ] = None,
+    elsewhere: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of exported studies, such as properties/model: a study that has no trial here yet goes on "
+            "from its export. Repeatable."
+        ),
+    ] = None,
     data_path: Annotated[Path | None, typer.Option(help="Folder that holds the data set's folder.")] = None,
     split: Annotated[str | None, typer.Option(help="leave-one-out or temporal.")] = None,
     history: Annotated[str | None, typer.Option(help="unmasked or masked.")] = None,
@@ -102,7 +109,7 @@ def run_study(
         warm = (warm_start, place_of(warm_start, storage, runs)) if warm_start else None
         studies = [(task, place_of(task.study, storage, runs)) for task in tasks]
         failures = []
-        outcomes = search(studies, options, warm=warm, echo=typer.echo)
+        outcomes = search(studies, options, warm=warm, elsewhere=elsewhere or (), echo=typer.echo)
         for task, outcome in zip(tasks, outcomes, strict=True):
             typer.echo(outcome.text(task.study, trials))
             failures += [f"{task.study}: {outcome.failure}"] if outcome.failure else []
@@ -163,12 +170,22 @@ def export(
         for option, value in (("--out", out), ("--trial", trial)):
             if suite is not None and value is not None:
                 raise InputError(f"{option}: received with --suite; name one STUDY")
-        for found in _summaries(study, suite, storage, runs):
+        for found in _finished(_summaries(study, suite, storage, runs), suite):
             name = slug(f"{found['line']}.{found['dataset']}")
             for path in write(found, out or resources.tuned_settings(name), trial):
                 typer.echo(f"written: {path}")
             if out is None:
                 typer.echo(f"next: in a suite, beside model: {found['model']}, say tuned: {name}")
+
+
+def _finished(found: list[dict[str, Any]], suite: str | None) -> list[dict[str, Any]]:
+    """Of a suite, those that have something to export; the others are named."""
+    if suite is None or all(study["best"] is None for study in found):
+        return found
+    for study in found:
+        if study["best"] is None:
+            typer.echo(f"{study['study']}: no trial has finished; nothing to export yet")
+    return [study for study in found if study["best"] is not None]
 
 
 def _summaries(study: str | None, suite: str | None, storage: str | None, runs: Path) -> list[dict[str, Any]]:

@@ -89,6 +89,7 @@ ORDER = (
     "tuning.task",
     "tuning.requests",
     "tuning.study",
+    "tuning.exported",
     "tuning.worker",
     "tuning.search",
     "tuning.trial",

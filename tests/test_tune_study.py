@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tune_driver import run
 from typer.testing import CliRunner
 
 from recbole_hiersrec import resources
+from recbole_hiersrec.benchmark.suite import expand, load_suite
 from recbole_hiersrec.cli import app
 from recbole_hiersrec.tuning import worker as worker_module
 
@@ -273,8 +275,6 @@ def test_seconds_are_those_of_all_studies_of_a_suite(tune: Callable[..., Any], t
 def test_suites_name_what_was_exported(
     tune: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from recbole_hiersrec.benchmark.suite import expand, load_suite
-
     properties = tmp_path / "root" / "properties" / "model"
     properties.mkdir(parents=True)
     monkeypatch.setattr(resources, "tuned_settings", lambda name: properties / f"{name}.yaml")
@@ -336,3 +336,47 @@ def test_a_study_in_a_storage_with_others(tune: Callable[..., Any], tmp_path: Pa
         run(tmp_path, "sqlite:///both.db", 2, study=study)
     assert "a: SASRecAllPositions on toy" in tune("show", "a", "--storage", "sqlite:///both.db").stdout
     assert "(there: a, b)" in tune("show", "c", "--storage", "sqlite:///both.db").stderr
+
+
+def test_a_suite_goes_on_line_by_line(
+    tune: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    models: list[Any] = [
+        "SASRecAllPositions",
+        {"model": "SASRecAllPositions", "name": "wide", "settings": {"n_heads": 1}},
+        "GRU4RecAllPositions",
+    ]
+    suite = suite_values(tmp_path, models=models)
+    Path("trial.yaml").write_text(yaml.safe_dump(suite))
+    monkeypatch.setattr(resources, "tuned_settings", lambda name: tmp_path / "model" / f"{name}.yaml")
+    every = ("--suite", "trial.yaml")
+    assert tune("run", *every, "--trials", "1", "--only", "wide").exit_code == 0
+    monkeypatch.setenv("FAKE_FAIL", "0")
+    assert tune("run", *every, "--trials", "1", "--only", "SASRecAllPositions").exit_code == 1
+    monkeypatch.delenv("FAKE_FAIL")
+    result = tune("export", *every)
+    assert result.exit_code == 0, result.output
+    assert "trial.toy.SASRecAllPositions: no trial has finished; nothing to export yet" in result.stdout
+    assert "trial.toy.GRU4RecAllPositions: no study yet" in result.stdout
+    assert [path.name for path in sorted(Path("model").iterdir())] == ["wide.toy.json", "wide.toy.yaml"]
+    shutil.rmtree("runs")
+    Path("log").unlink()
+    result = tune("run", *every, "--trials", "2", "--elsewhere", "model")
+    assert result.exit_code == 0, result.output
+    assert "trial.toy.wide: goes on from 1 trials of model/wide.toy.json" in result.stdout
+    for line in ("SASRecAllPositions", "GRU4RecAllPositions"):
+        assert f"trial.toy.{line}: begins anew, there is no export of it" in result.stdout
+    assert sum(ran(Path(), "starts").values()) == 5
+    tune("export", *every)
+    models[1] = models[1] | {"tuned": "wide.toy"}
+    Path("trial.yaml").write_text(yaml.safe_dump(suite | {"models": models}))
+    told = {job.name: job.tuned.get("counts", {}).get("complete") for job in expand(load_suite("trial.yaml"))}
+    assert told == {"SASRecAllPositions": None, "wide": 2, "GRU4RecAllPositions": None}
+
+
+def test_bad_folders_are_one_line_and_status_2(tune: Callable[..., Any]) -> None:
+    result = tune(*RUN, "--elsewhere", "nosuch")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "--elsewhere: received nosuch; allowed: a folder of exported studies" in result.stderr

@@ -1,4 +1,4 @@
-"""One process that works on a study with fake trials: tune_driver.py FOLDER STORAGE TRIALS WORKERS [SECONDS].
+"""One process that works on a study with fake trials: tune_driver.py FOLDER STORAGE TRIALS WORKERS [SECONDS [EXPORTS]].
 
 The space is FOLDER/space.yaml, the data that of fake_suite.write_data. Ctrl-C ends it with status 130.
 """
@@ -28,19 +28,20 @@ def run(folder: Path, storage: str | None = None, trials: int = 3, **options: An
     """Work on it with fake trials, quietly."""
     wishes = {name: options.pop(name) for name in ("second", "seed", "study") if name in options}
     warm, told = options.pop("warm", None), options.pop("told", [])
+    elsewhere = options.pop("elsewhere", ())
     wanted = task(folder, **wishes)
     place = place_of(wanted.study, storage, folder / "runs")
     chosen = Options(trials, command=FAKE_TRIAL, **{"pruner": "none"} | options)
-    (outcome,) = search([(wanted, place)], chosen, warm=warm, echo=told.append)
+    (outcome,) = search([(wanted, place)], chosen, warm=warm, elsewhere=elsewhere, echo=told.append)
     return outcome
 
 
 if __name__ == "__main__":
     seconds = float(sys.argv[5]) if len(sys.argv) > 5 else None
+    exports = [Path(folder) for folder in sys.argv[6:]]
+    where, storage, trials, workers = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     try:
-        found = run(
-            Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), workers=int(sys.argv[4]), seconds=seconds
-        )
+        found = run(where, storage, trials, workers=workers, seconds=seconds, elsewhere=exports)
     except KeyboardInterrupt:
         sys.exit(130)
     print(found)

@@ -52,8 +52,15 @@ def read_study(name: str) -> dict[str, Any]:
         InputError: it is damaged.
     """
     path = _path(name).with_suffix(".json")
-    if not path.is_file():
-        return {}
+    return read_exported(path) if path.is_file() else {}
+
+
+def read_exported(path: Path) -> dict[str, Any]:
+    """A study that ``hiersrec tune export`` wrote.
+
+    Raises:
+        InputError: it is damaged.
+    """
     try:
         study = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:

@@ -6,19 +6,22 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from optuna.study import Study
 from optuna.trial import TrialState
 from tqdm import tqdm
 
 from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.tuning.exported import Export, export_of, read_exports
 from recbole_hiersrec.tuning.study import (
     KEY,
     PRUNERS,
     SAMPLERS,
     Place,
+    is_there,
     load_study,
     open_storage,
     open_study,
@@ -29,7 +32,7 @@ from recbole_hiersrec.tuning.study import (
     warm_start,
 )
 from recbole_hiersrec.tuning.task import Task, one_of
-from recbole_hiersrec.tuning.worker import POLL_SECONDS, Crew, Options, best_text, work
+from recbole_hiersrec.tuning.worker import POLL_SECONDS, TAKEN, Crew, Options, best_text, work
 
 BAR = "{desc} |{bar:12}| {n_fmt}/{total_fmt} {elapsed}{postfix}"
 
@@ -67,6 +70,7 @@ def search(
     options: Options,
     *,
     warm: tuple[str, Place] | None = None,
+    elsewhere: Sequence[Path] = (),
     echo: Callable[[str], None] = print,
 ) -> list[Outcome]:
     """Work on studies until each has enough trials; several calls, on any machines, may do so at once.
@@ -75,13 +79,15 @@ def search(
         studies: what is searched, and where the study lies. The one with the fewest trials is always next.
         options: how.
         warm: another study of the model, and where it lies, whose best configurations are tried early.
+        elsewhere: folders of exported studies; one that has no trial here yet goes on from there.
         echo: takes the lines for the terminal.
 
     Returns:
         how far each study came.
 
     Raises:
-        InputError: a name or number is wrong, a storage cannot be reached, or a study is of something else.
+        InputError: a name or number is wrong, a storage cannot be reached, a study or its export is of something else,
+            or an export is damaged.
         KeyboardInterrupt: Ctrl-C; the trials under way go on with the next call.
     """
     quiet()
@@ -93,7 +99,9 @@ def search(
     for task, _ in studies:
         pruner_of(options.pruner, task)
         sampler_of(options.sampler, task, 0)
-    opened = [_opened(task, place, warm, echo) for task, place in studies]
+    files = read_exports(elsewhere)  # all of it, before anything is written
+    exports = {task.study: export_of(task, files) for task, _ in studies} if elsewhere else {}
+    opened = [_opened(task, place, warm, exports, echo) for task, place in studies]
     crew = Crew(studies, options)
     threads = [
         threading.Thread(target=work, args=(crew,), name=f"worker {number}")
@@ -115,15 +123,41 @@ def search(
     ]
 
 
-def _opened(task: Task, place: Place, warm: tuple[str, Place] | None, echo: Callable[[str], None]) -> Study:
-    """The task's study, without what dead trials left, and with the queue of a warm start."""
+def _opened(
+    task: Task,
+    place: Place,
+    warm: tuple[str, Place] | None,
+    exports: Mapping[str, Export | None],
+    echo: Callable[[str], None],
+) -> Study:
+    """The task's study, with the trials of its export or the queue of a warm start, without what dead trials left."""
     with place.alone():
-        study = open_study(task, place, open_storage(place))
+        new = task.study in exports and not is_there(task.study, place)
+        export = exports.get(task.study)
+        study = open_study(task, place, open_storage(place), export)
+        if export is not None:
+            _say_whose(study, export, new, echo)
+        elif new:
+            echo(f"{task.study}: begins anew, there is no export of it")
         if warm:
             queued = warm_start(study, load_study(*warm), task)
             echo(f"{task.study}: {queued} configurations of study {warm[0]} are tried early")
         _tidy(study, place)
     return study
+
+
+def _say_whose(study: Study, export: Export, new: bool, echo: Callable[[str], None]) -> None:
+    """How many trials a new study has from its export; how many of those one that was there before lacks, if any."""
+    trials, name = export.ended(), study.study_name
+    if new:
+        echo(f"{name}: goes on from {len(trials)} trials of {export.file}")
+        return
+    known = {trial.user_attrs.get(KEY) for trial in seen(study.get_trials(deepcopy=False), *TAKEN[:2])}
+    if lacks := sum(trial.user_attrs[KEY] not in known for trial in trials):
+        echo(
+            f"{name}: has trials of its own, and lacks {lacks} of {export.file}; to go on from those, choose another "
+            "--runs or --storage"
+        )
 
 
 def _outcome(study: Study, task: Task, options: Options, over: bool, failures: Sequence[str]) -> Outcome:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,11 +15,17 @@ from typing import Any
 import numpy as np
 import optuna
 import sqlalchemy
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from recbole_hiersrec.atomic import locked, writable_folder
 from recbole_hiersrec.errors import InputError, nearest
@@ -27,17 +35,22 @@ from recbole_hiersrec.tuning.task import Task, one_of, slug
 
 SAMPLERS = ("tpe", "random", "grid")
 PRUNERS = ("median", "hyperband", "none")
-IDENTITY, WARM, SUITE = "hiersrec", "warm start", "suite"
+IDENTITY, WARM, SUITE, BEGUN = "hiersrec", "warm start", "suite", "begun"
+"""Of studies: what they search, set once they are whole; queued ones; the suite; what trials they begin with."""
 KEY, WORKER, SAME_AS, REFUSED, ERROR, FACTS = "key", "worker", "same_as", "refused", "error", "facts"
 """User attributes of trials: the job's key; host, sampler and pruner; whose value was taken over; why it was not run;
 why it failed; what the training tells of itself."""
+NOT_OURS = "was not made by hiersrec tune"
+START = "fixed_params"
+"""Optuna's own attribute of a trial whose settings were queued: the defaults are that of the first one."""
 JOURNAL = "journal:"
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 """Of the first and the second objective."""
 HEARTBEAT, GRACE = 60, 180
 """Seconds between two signs of life of a trial, and after the last one until it counts as dead."""
-BUSY = 120.0
-"""Seconds that a worker waits for others to let go of a local storage."""
+BUSY, OPENING = 120.0, 20.0
+"""Seconds that a worker waits for others to let go of a local storage; and for the next of the trials that another
+machine gives a new study."""
 WARM_TRIALS = 5
 STARTUP, WARM_EPOCHS, LEAST_AT_EPOCH = 5, 5, 3
 """The median pruner waits for so many complete trials, leaves a trial's first epochs alone, and compares it at an epoch
@@ -74,6 +87,27 @@ class Place:
             writable_folder(self.lock.parent)
         with locked(self.lock, BUSY, f"{self.lock}: another hiersrec tune has held it for {BUSY:g} s"):
             yield
+
+
+@dataclass(frozen=True)
+class Export:
+    """Trials that a new study begins with.
+
+    Attributes:
+        file: where they were read.
+        digest: of what stands there.
+        trials: from number 0 on.
+        has_defaults: whether that of the defaults is among them.
+    """
+
+    file: Path
+    digest: str
+    trials: Sequence[FrozenTrial]
+    has_defaults: bool
+
+    def ended(self) -> list[FrozenTrial]:
+        """Those that were run, and did not fail."""
+        return [trial for trial in self.trials if trial.state != TrialState.FAIL]
 
 
 def place_of(study: str, storage: str | None, runs: Path) -> Place:
@@ -158,42 +192,71 @@ def shown(place: Place) -> str:
     return sqlalchemy.engine.make_url(place.storage).render_as_string(hide_password=True)
 
 
-def open_study(task: Task, place: Place, storage: BaseStorage) -> Study:
-    """The task's study, created where it is not there yet, with the defaults as its first trial. Needs the lock.
+def open_study(task: Task, place: Place, storage: BaseStorage, export: Export | None = None) -> Study:
+    """The task's study, created where it is not there yet: with the trials of an export, and then the defaults unless
+    they are among those. Needs the lock.
 
     Raises:
         InputError: the study of this name is of something else; the line names what differs.
     """
-    directions = DIRECTIONS[: len(task.objectives)]
     with reached(place):
-        study = _created(task, place, storage, directions)
+        study, new = _created(task, place, storage)
+        if not new and place.file is None:
+            _await(study)
     wanted = json.loads(json.dumps(task.identity()))
     found = study.user_attrs.get(IDENTITY)
     if found is None:
-        if study.get_trials(deepcopy=False):
-            raise InputError(f"{shown(place)}: study '{task.study}' was not made by hiersrec tune")
+        _begin(study, task, place, export)
         study.set_user_attr(IDENTITY, wanted)
-        study.set_user_attr(SUITE, task.job.suite)
-        study.enqueue_trial(encoded(task.space, task.start()))
-    elif different := _difference(found, wanted):
+    elif different := difference(found, wanted):
         raise InputError(
             f"{shown(place)}: study '{task.study}' differs in {different}; choose another --study"
         )
     return study
 
 
-def _created(task: Task, place: Place, storage: BaseStorage, directions: Sequence[StudyDirection]) -> Study:
-    try:
-        return optuna.create_study(
-            study_name=task.study, storage=storage, directions=directions, load_if_exists=True
-        )
-    except ValueError:  # Optuna compares the directions alone
-        study = optuna.load_study(study_name=task.study, storage=storage)
-        theirs = study.user_attrs.get(IDENTITY, {}).get("objectives", f"{len(study.directions)} objectives")
+def _begin(study: Study, task: Task, place: Place, export: Export | None) -> None:
+    """Give a new study its first trials, or those that are missing where this was interrupted."""
+    there, begun = study.get_trials(deepcopy=False), study.user_attrs.get(BEGUN)
+    mark = [task.identity(), export.digest if export else ""]
+    digest = hashlib.sha256(json.dumps(mark).encode()).hexdigest()[:16]
+    if there and begun is None:
+        raise InputError(f"{shown(place)}: study '{task.study}' {NOT_OURS}")
+    if begun not in (None, digest):
         raise InputError(
-            f"{shown(place)}: study '{task.study}' differs in objectives: {short(theirs)}, asked for "
-            f"{short(list(task.objectives))}; choose another --study"
-        ) from None
+            f"{shown(place)}: study '{task.study}' was only begun, with other options or another --elsewhere; say "
+            "those, or choose another --study"
+        )
+    study.set_user_attr(BEGUN, digest)
+    study.set_user_attr(SUITE, task.job.suite)
+    first = list(export.trials) if export else []
+    if export is None or not export.has_defaults:
+        first.append(_queued(task))
+    study.add_trials(first[len(there) :])
+
+
+def _queued(task: Task) -> FrozenTrial:
+    """The defaults, as :meth:`Study.enqueue_trial` has them."""
+    return create_trial(state=TrialState.WAITING, system_attrs={START: encoded(task.space, task.start())})
+
+
+def _created(task: Task, place: Place, storage: BaseStorage) -> tuple[Study, bool]:
+    """The study, and whether it was created: of several machines at once, by one."""
+    directions = DIRECTIONS[: len(task.objectives)]
+    try:
+        return optuna.create_study(study_name=task.study, storage=storage, directions=directions), True
+    except DuplicatedStudyError:
+        return optuna.load_study(study_name=task.study, storage=storage), False
+
+
+def _await(study: Study) -> None:
+    """Wait while another machine, whose lock is not ours, fills the study that it has created; until it is dead."""
+    trials, changed = -1, time.monotonic()
+    while IDENTITY not in study.user_attrs and time.monotonic() - changed < OPENING:
+        now = len(study.get_trials(deepcopy=False))
+        if now != trials:
+            trials, changed = now, time.monotonic()
+        time.sleep(0.1)
 
 
 def load_study(name: str, place: Place) -> Study:
@@ -210,7 +273,8 @@ def load_study(name: str, place: Place) -> Study:
             raise InputError(f"{shown(place)}: no study '{name}'{nearest(name, names)} (there: {told})")
         study = optuna.load_study(study_name=name, storage=storage)
     if IDENTITY not in study.user_attrs:
-        raise InputError(f"{shown(place)}: study '{name}' was not made by hiersrec tune")
+        cause = "is not whole: go on with hiersrec tune run" if BEGUN in study.user_attrs else NOT_OURS
+        raise InputError(f"{shown(place)}: study '{name}' {cause}")
     return study
 
 
@@ -269,8 +333,7 @@ def sampler_of(name: str, task: Task, number: int) -> optuna.samplers.BaseSample
     """
     one_of(name, SAMPLERS, "--sampler")
     if name == "grid":
-        points = {key: [_stored(one) for one in points] for key, points in task.space.grid().items()}
-        return optuna.samplers.GridSampler(points, seed=task.job.seed)
+        return optuna.samplers.GridSampler(grid_points(task.space), seed=task.job.seed)
     seed = int(np.random.SeedSequence([task.job.seed, number]).generate_state(1)[0])
     if name == "random":
         return optuna.samplers.RandomSampler(seed=seed)
@@ -337,6 +400,24 @@ def encoded(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def grid_points(space: Space) -> dict[str, list[Any]]:
+    """Every value of every setting, as Optuna stores them.
+
+    Raises:
+        InputError: a range has infinitely many.
+    """
+    return {name: [_stored(one) for one in points] for name, points in space.grid().items()}
+
+
+def distribution(parameter: Parameter) -> BaseDistribution:
+    """What Optuna notes of a setting that :func:`suggested` asked for."""
+    if isinstance(parameter, Choice):
+        return CategoricalDistribution([_stored(value) for value in parameter.choice])
+    if isinstance(parameter, FloatRange):
+        return FloatDistribution(*parameter.float, log=parameter.log, step=parameter.step)
+    return IntDistribution(*parameter.int, log=parameter.log, step=parameter.step)
+
+
 def _stored(value: Any) -> Any:
     """Optuna stores plain values alone; others become their text."""
     return value if value is None or isinstance(value, str | int | float | bool) else json.dumps(value)
@@ -348,7 +429,7 @@ def _holds(parameter: Parameter, stored: Any) -> bool:
     return parameter.contains(stored)
 
 
-def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+def difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
     """What of two identities differs first; empty where nothing does."""
     for key in {**ours, **theirs}:
         a, b = theirs.get(key), ours.get(key)

@@ -21,27 +21,20 @@ from recbole_hiersrec.atomic import writable_folder, write_text
 from recbole_hiersrec.benchmark.tuned import STUDY_SCHEMA
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.reading import parse
+from recbole_hiersrec.tuning.exported import STATES, plain
 from recbole_hiersrec.tuning.space import KINDS, Parameter
 from recbole_hiersrec.tuning.study import (
     ERROR,
     FACTS,
     IDENTITY,
     REFUSED,
-    SAME_AS,
+    START,
     SUITE,
     WORKER,
     decoded,
     retried,
     seen,
 )
-
-STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
 
 
 def summary(study: Study) -> dict[str, Any]:
@@ -58,6 +51,7 @@ def summary(study: Study) -> dict[str, Any]:
     trials = [one for one in every if REFUSED not in one.user_attrs and one.number not in gone_on]
     complete = seen(trials, TrialState.COMPLETE)
     front = sorted(study.best_trials, key=lambda trial: -trial.values[0]) if complete else []
+    places = _made_on(trials)
     found = {
         "schema": STUDY_SCHEMA,
         "study": study.study_name,
@@ -67,12 +61,13 @@ def summary(study: Study) -> dict[str, Any]:
         "cut_short": sum(one.user_attrs.get(FACTS, {}).get("stopped_by") == "seconds" for one in complete),
         "samplers": _used(trials, "sampler"),
         "pruners": _used(trials, "pruner"),
-        "made_on": _made_on(trials),
+        "made_on": places,
+        "start": _start(every, parameters),
         "defaults": _defaults(every, complete),
         "best": front[0].number if front else None,
         "front": [trial.number for trial in front] if len(study.directions) > 1 else [],
         "importance": _importance(study, complete),
-        "trials": [_trial(trial, parameters) for trial in trials],
+        "trials": [plain(trial, parameters, places) for trial in trials],
     }
     return json.loads(json.dumps(found))
 
@@ -84,13 +79,19 @@ def _used(trials: list[FrozenTrial], what: str) -> list[str]:
 
 def _made_on(trials: list[FrozenTrial]) -> list[dict[str, Any]]:
     """Machine, versions and commit of the trainings, each once."""
-    told = [trial.user_attrs.get(FACTS, {}).get("made_on") for trial in trials]
-    return [one for place, one in enumerate(told) if one and one not in told[:place]]
+    every = [trial.user_attrs.get(FACTS, {}).get("made_on") for trial in trials]
+    return [one for place, one in enumerate(every) if one and one not in every[:place]]
+
+
+def _start(every: list[FrozenTrial], parameters: dict[str, Parameter]) -> dict[str, Any]:
+    """The defaults, with which the study began."""
+    start = every[0].system_attrs.get(START, {}) if every else {}
+    return {name: decoded(parameters[name], value) for name, value in start.items()}
 
 
 def _defaults(every: list[FrozenTrial], complete: list[FrozenTrial]) -> int | None:
     """The trial of the defaults, which may have gone on under another number; None if it has no value."""
-    start = every[0].system_attrs.get("fixed_params") if every else None
+    start = every[0].system_attrs.get(START) if every else None
     return next((trial.number for trial in complete if trial.params == start), None)
 
 
@@ -98,19 +99,6 @@ def _parameter(given: dict[str, Any]) -> Parameter:
     kind = next(kind for kind in KINDS if kind in given)
     found: Any = parse(KINDS[kind], given, "space of the study")
     return found
-
-
-def _trial(trial: FrozenTrial, parameters: dict[str, Parameter]) -> dict[str, Any]:
-    facts = trial.user_attrs.get(FACTS, {})
-    return {
-        "number": trial.number,
-        "state": STATES[trial.state],
-        "values": trial.values if trial.state == TrialState.COMPLETE else None,
-        "params": {name: decoded(parameters[name], value) for name, value in trial.params.items()},
-        "curve": {str(epoch): round(value, 6) for epoch, value in sorted(trial.intermediate_values.items())},
-        **{name: facts[name] for name in ("epochs", "best_epoch", "seconds", "stopped_by") if name in facts},
-        **{name: trial.user_attrs[name] for name in (SAME_AS, ERROR) if name in trial.user_attrs},
-    }
 
 
 def _importance(study: Study, complete: list[FrozenTrial]) -> dict[str, float]:
