@@ -213,9 +213,16 @@ def test_truncated_record(tmp_path: Path, hiersrec: Callable[..., Any]) -> None:
     hiersrec("bench", suite)
     record = next((tmp_path / "runs").rglob("record.json"))
     record.write_text(record.read_text()[:-50])
-    before = content(tmp_path)
+    left = record.read_text()
     expected = (str(record.relative_to(tmp_path)), "truncated", "delete the folder", "to run this job again")
-    check_one_line(hiersrec("bench", suite), *expected)
+    result = hiersrec("bench", suite)  # the other jobs go on
+    assert result.exit_code == 1
+    assert result.stderr.startswith("hiersrec: failed: toy ")
+    assert result.stderr.count("\n") == 1
+    assert all(text in result.stderr for text in expected)
+    assert result.stdout.count("already done") == 2
+    assert record.read_text() == left
+    before = content(tmp_path)
     check_one_line(hiersrec("results", "publish", "trial"), *expected)
     assert content(tmp_path) == before
 
