@@ -38,10 +38,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def on_both(folder: Path, asked: Job) -> list[tuple[dict[str, Any], Any]]:
     """Record and ranks of the job on the CPU, and on the device that is none."""
-    same = {
-        "precision": "float32",
-        "hidden_dropout_prob": 0.0,
-    }  # it has no autocast, and draws masks otherwise
+    # It has no autocast, and draws masks otherwise.
+    same = {"precision": "float32", "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
     described = replace(asked, settings={**asked.settings, **same})
     choose = configurator.Config._init_device
 
