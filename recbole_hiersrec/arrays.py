@@ -22,7 +22,7 @@ else:
     PACKED = zipfile.ZIP_LZMA
 
 WIDE = {"i": np.int64, "f": np.float64}
-NARROW = {"i": np.int32, "f": np.float32}
+NARROW = {"i": (np.int8, np.int16, np.int32), "f": (np.float16, np.float32)}
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -90,11 +90,13 @@ def check_size(path: Path, most: int) -> None:
 
 
 def _narrowed(array: np.ndarray) -> np.ndarray:
-    """The array in half its width, if that changes no value."""
-    with np.errstate(over="ignore"):
-        narrow = _as_type(array, NARROW)
-    same = np.array_equal(narrow, array, equal_nan=array.dtype.kind == "f")
-    return narrow if same else array
+    """The array in the narrowest type that changes no value."""
+    for dtype in NARROW.get(array.dtype.kind, ()):
+        with np.errstate(over="ignore"):
+            narrow = array.astype(dtype, copy=False)
+        if np.array_equal(narrow, array, equal_nan=array.dtype.kind == "f"):
+            return narrow
+    return array
 
 
 def _as_type(array: np.ndarray, types: Mapping[str, type]) -> np.ndarray:

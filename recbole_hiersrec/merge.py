@@ -15,7 +15,6 @@ from recbole_hiersrec.arrays import read_arrays, write_arrays
 from recbole_hiersrec.atomic import alone_with, replace_folder, temporary_prefix, writable_folder, write_text
 from recbole_hiersrec.benchmark.rankfiles import (
     SHARED,
-    depth_of,
     differing,
     publish_ranks,
     ranks_path,
@@ -26,6 +25,7 @@ from recbole_hiersrec.benchmark.runner import load_jobs, load_record
 from recbole_hiersrec.benchmark.store import JobStore
 from recbole_hiersrec.benchmark.suite import Job, labels
 from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.records import as_text
 from recbole_hiersrec.report.frame import table_groups
 from recbole_hiersrec.report.page import write_report
 
@@ -204,21 +204,21 @@ def _disagreement(
     if wrong:
         more = f" and {len(wrong) - 1} other figures" if len(wrong) > 1 else ""
         texts.append(f"{wrong[0]} {known[wrong[0]]} and {others[wrong[0]]}{more}")
-    if arrays := differing(ranks, other_ranks, depth_of(record["job"]["ks"])):
+    if arrays := differing(ranks, other_ranks, record["job"]["ks"]):
         texts.append(f"ranks {', '.join(arrays)}")
     return ", ".join(texts)
 
 
 def _take(source: Path, new: Path, record: dict[str, Any], published: bool) -> None:
     """Copy a finished job into the folder ``new``: whole, or as a publication has it."""
-    own, target = JobStore(source).path(record["key"]), JobStore(new).path(record["key"])
+    store, target = JobStore(source), JobStore(new).path(record["key"])
     if target.exists():  # without a record
         shutil.rmtree(target)
     if published:
         target.mkdir(parents=True)
-        shutil.copyfile(own / "record.json", target / "record.json")
+        write_text(target / "record.json", as_text(store.load(record["key"])))
         publish_ranks(source, new, record)
         return
-    shutil.copytree(own, target)
+    shutil.copytree(store.path(record["key"]), target)
     if SHARED in read_arrays(ranks_path(source, record["key"])):
         write_arrays(ranks_path(new, record["key"]), read_ranks(source, record))

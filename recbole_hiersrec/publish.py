@@ -6,12 +6,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from recbole_hiersrec.atomic import alone_with, replace_folder, temporary_prefix, writable_folder
+from recbole_hiersrec.atomic import alone_with, replace_folder, temporary_prefix, writable_folder, write_text
 from recbole_hiersrec.benchmark.rankfiles import publish_ranks
 from recbole_hiersrec.benchmark.runner import load_jobs, load_record
 from recbole_hiersrec.benchmark.store import JobStore
 from recbole_hiersrec.benchmark.suite import labels
 from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.records import as_text
 from recbole_hiersrec.report.page import write_report
 
 PATIENCE = 60.0
@@ -64,8 +65,9 @@ def publish(name: str, runs_dir: Path, results_dir: Path, *, unfinished: bool = 
         jobs = [job for job in jobs if job.key in done]
         for job in jobs:
             (new / "jobs" / job.key).mkdir(parents=True)
-            shutil.copyfile(store.path(job.key) / "record.json", new / "jobs" / job.key / "record.json")
-            publish_ranks(source, new, store.load(job.key))
+            record = store.load(job.key)
+            write_text(new / "jobs" / job.key / "record.json", as_text(record))
+            publish_ranks(source, new, record)
         shutil.copyfile(source / "jobs.json", new / "jobs.json")
         JobStore(new).write_skipped({job.key: reason for job, reason in skipped})
         write_report(new, [load_record(store, job) for job in jobs], missing, skipped)

@@ -29,7 +29,7 @@ import recbole.trainer  # noqa: E402
 
 from recbole_hiersrec.benchmark import candidates as candidates_module  # noqa: E402
 from recbole_hiersrec.benchmark.candidates import build_retrieval, part_widths  # noqa: E402
-from recbole_hiersrec.benchmark.job import in_a_process, record_text, run  # noqa: E402
+from recbole_hiersrec.benchmark.job import in_a_process, run  # noqa: E402
 from recbole_hiersrec.benchmark.prepare import check_universe, prepare  # noqa: E402
 from recbole_hiersrec.evaluation import ranks as ranks_module  # noqa: E402
 from recbole_hiersrec.evaluation.speed import using_threads  # noqa: E402
@@ -548,22 +548,6 @@ def test_a_job_in_its_own_process(shop: Path, tmp_path: Path) -> None:
         "ranks.npz",
         "record.json",
     ]
-
-
-def test_a_record_has_a_line_for_each_section_and_row() -> None:
-    record = {
-        "schema": 1,
-        "job": {"ks": [1, 2]},
-        "accuracy": [{"k": 1, "value": 0.1}, {"k": 2}],
-        "warnings": [],
-    }
-    text = record_text(record)
-    assert text == (
-        '{\n"schema":1,\n"job":{"ks":[1,2]},\n"accuracy":[\n{"k":1,"value":0.1},\n{"k":2}\n],\n"warnings":[]\n}\n'
-    )
-    assert json.loads(text) == record
-    with pytest.raises(ValueError, match="Out of range"):
-        record_text({"value": float("nan")})
 
 
 @pytest.mark.parametrize(

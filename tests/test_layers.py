@@ -15,6 +15,7 @@ ORDER = (
     "arrays",
     "names",
     "reading",
+    "records",
     "settings",
     "keys",
     "clustering",

@@ -26,7 +26,7 @@ from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.beyond_accuracy import coverage, gini, novelty
 from recbole_hiersrec.evaluation.metrics import METRICS
 
-N_CASES = 40
+N_CASES, KS = 40, [5, 10, 20]
 INF = float("inf")
 
 
@@ -47,7 +47,7 @@ def put(folder: Path, record: dict[str, Any], **given: np.ndarray) -> dict[str, 
     for name in ("all", "history masked", *sorted(labels)):
         arrays[name] = np.exp(random.uniform(0, 8.3, N_CASES)).round(1)
         arrays[name][::9] = INF
-        arrays[name][1] = 100.5
+        arrays[name][1:3] = 20.5, 100.5
     arrays["scored cells@0.04"] = counted(random.integers(1, 4, N_CASES))
     arrays["category hit, level 1: class"] = random.random(N_CASES) < 0.5
     arrays |= given
@@ -73,15 +73,17 @@ def test_every_metric_up_to_the_depth_is_that_of_the_whole_ranks(
         assert np.array_equal(
             np.isinf(found[name]), np.isinf(written[name])
         )  # no candidate stays no candidate
-        assert found[name][np.isfinite(found[name])].max() == 101
-        assert 100.5 in found[name]
+        depth = 20 if "@" in name else 100
+        assert found[name][np.isfinite(found[name])].max() == depth + 1
+        assert depth + 0.5 in found[name]
         for metric, of in METRICS.items():
-            for k in (1, 5, 10, 20, 100):
+            for k in (1, 5, 10, 20, depth):
                 assert np.array_equal(of(found[name], k), of(written[name], k)), (metric, k)
 
 
 def test_a_large_k_keeps_more(tmp_path: Path, records: list[dict[str, Any]]) -> None:
-    assert (depth_of([5, 10]), depth_of([5, 500])) == (100, 500)
+    assert [depth_of("all", ks) for ks in ([5, 10], [5, 500])] == [100, 500]
+    assert [depth_of("cells@0.04", ks) for ks in ([5, 10], [5, 500])] == [10, 500]
     record = records[0]
     record["job"]["ks"] = [5, 500]
     written = put(tmp_path / "runs", record)
@@ -160,16 +162,16 @@ def test_arrays_that_differ(tmp_path: Path, records: list[dict[str, Any]]) -> No
     (tmp_path / "new" / "jobs" / record["key"]).mkdir(parents=True)
     publish_ranks(tmp_path / "runs", tmp_path / "new", record)
     published = read_ranks(tmp_path / "new", record)
-    assert differing(written, published, 100) == differing(published, written, 100) == []
+    assert differing(written, published, KS) == differing(published, written, KS) == []
     furthest = written["all"][np.isfinite(written["all"])].max()
     later = written | {"all": np.where(written["all"] == furthest, furthest + 1, written["all"])}
-    nearer = written | {"cells@0.04": np.where(written["cells@0.04"] > 100, 99.0, written["cells@0.04"])}
+    nearer = written | {"cells@0.04": np.where(written["cells@0.04"] > 20, 19.0, written["cells@0.04"])}
     assert furthest > 100
-    assert differing(written, later, 100) == ["all"]
-    assert differing(published, later, 100) == []
-    assert differing(published, nearer, 100) == differing(nearer, published, 100) == ["cells@0.04"]
-    assert differing(written, written | {"target": written["target"] + 1000}, 100) == ["target"]
-    assert differing({"all": written["all"]}, {"other": written["all"]}, 100) == []  # nothing that both have
+    assert differing(written, later, KS) == ["all"]
+    assert differing(published, later, KS) == []
+    assert differing(published, nearer, KS) == differing(nearer, published, KS) == ["cells@0.04"]
+    assert differing(written, written | {"target": written["target"] + 1000}, KS) == ["target"]
+    assert differing({"all": written["all"]}, {"other": written["all"]}, KS) == []  # nothing that both have
 
 
 @given(st.data(), st.integers(1, 12))

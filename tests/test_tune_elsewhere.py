@@ -23,6 +23,7 @@ from test_tune_worker import FEW, SPACE, ran, taken, trials_of
 from tune_driver import run, task
 
 from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.records import read_text
 from recbole_hiersrec.tuning import study as study_module
 from recbole_hiersrec.tuning.exported import export_of, read_exports
 from recbole_hiersrec.tuning.study import (
@@ -73,7 +74,7 @@ def exported(folder: Path, name: str = "out", **changes: Any) -> Path:
     out = folder / name / "x.yaml"
     export(summary(load_study("s", place_of("s", None, folder / "runs"))), out)
     if changes:
-        study = json.loads(out.with_suffix(".json").read_text())
+        study = read_text(out.with_suffix(".json").read_text())
         out.with_suffix(".json").write_text(json.dumps(study | changes))
     return out.parent
 
@@ -190,7 +191,7 @@ def storage_with_every_state(folder: Path) -> list[FrozenTrial]:
 def test_numbers_states_and_what_pruners_noted_are_kept(folder: Path) -> None:
     before = storage_with_every_state(folder)
     where = exported(folder)
-    original = json.loads(text(where))
+    original = read_text(text(where))
     other_machine(folder)
     assert run(folder, trials=4, elsewhere=[where]).finished == 4
     trials = trials_of(folder)
@@ -209,7 +210,7 @@ def test_numbers_states_and_what_pruners_noted_are_kept(folder: Path) -> None:
     }
     assert trials[1].user_attrs["facts"] == before[1].user_attrs["facts"]
     assert trials[3].user_attrs["worker"] == {"sampler": "tpe", "pruner": "hyperband"}
-    again = json.loads(text(exported(folder, "again")))
+    again = read_text(text(exported(folder, "again")))
     original["trials"] = [trial for trial in original["trials"] if trial["state"] != "running"]
     original["counts"]["running"] = 0
     assert again == original
@@ -219,7 +220,7 @@ def test_numbers_states_and_what_pruners_noted_are_kept(folder: Path) -> None:
 
 def test_the_defaults_are_queued_unless_the_export_has_them(folder: Path) -> None:
     tried(folder, 2)
-    rows = json.loads(text(exported(folder)))["trials"]
+    rows = read_text(text(exported(folder)))["trials"]
     rows[0]["state"], rows[0]["values"] = "running", None
     where = exported(folder, trials=rows)
     other_machine(folder)
@@ -227,7 +228,7 @@ def test_the_defaults_are_queued_unless_the_export_has_them(folder: Path) -> Non
     trials = trials_of(folder)
     assert [trial.state.name for trial in trials] == ["FAIL", "COMPLETE", "COMPLETE"]
     assert trials[2].params == {"learning_rate": 0.001, "hidden_dropout_prob": 0.5}
-    assert json.loads(text(exported(folder, "again")))["defaults"] == 2
+    assert read_text(text(exported(folder, "again")))["defaults"] == 2
     assert sum(ran(folder, "starts").values()) == 1
 
 
@@ -262,7 +263,7 @@ def test_the_grid_goes_on_where_it_was(folder: Path) -> None:
 def test_the_pruner_knows_the_curves(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_EPOCHS", "8")
     tried(folder, 6, epochs=8)
-    rows = json.loads(text(exported(folder)))["trials"]
+    rows = read_text(text(exported(folder)))["trials"]
     for row in rows:  # all of them far better than what follows
         row["curve"] = dict.fromkeys(row["curve"], 0.9)
     where = exported(folder, trials=rows)
@@ -278,7 +279,7 @@ def test_two_objectives(folder: Path) -> None:
     other_machine(folder)
     assert run(folder, trials=4, second="latency", elsewhere=[where]).complete == 4
     assert sum(ran(folder, "starts").values()) == 1
-    front = json.loads(text(where))["front"]
+    front = read_text(text(where))["front"]
     assert {trial.number for trial in load(folder).best_trials} >= set(front) - {3}
 
 
@@ -419,7 +420,7 @@ def test_whoever_is_killed_on_the_way_is_gone_on_from(folder: Path) -> None:
 
 def exported_again(folder: Path, where: Path) -> Path:
     """The same export with a trial less."""
-    study = json.loads(text(where))
+    study = read_text(text(where))
     (folder / "less").mkdir()
     (folder / "less" / "x.json").write_text(json.dumps(study | {"trials": study["trials"][:-1]}))
     return folder / "less"

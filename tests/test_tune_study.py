@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from typer.testing import CliRunner
 from recbole_hiersrec import resources
 from recbole_hiersrec.benchmark.suite import expand, load_suite
 from recbole_hiersrec.cli import app
+from recbole_hiersrec.records import read_text
 from recbole_hiersrec.tuning import worker as worker_module
 
 
@@ -176,10 +176,10 @@ def test_show_and_export(tune: Callable[..., Any], tmp_path: Path) -> None:
     stems = ("history", "importance", "parallel")
     assert sorted(path.stem for path in Path("runs/studies/s.figures").iterdir()) == sorted(stems)
     assert tune("export", "s", "--out", "x.yaml").exit_code == 0
-    params, study = yaml.safe_load(Path("x.yaml").read_text()), json.loads(Path("x.json").read_text())
+    params, study = yaml.safe_load(Path("x.yaml").read_text()), read_text(Path("x.json").read_text())
     assert study["limits"]["seconds"] == 9
     assert study["suite"] == "tune"
-    assert Path("x.json").read_text().count("\n{") == 6  # a trial a line
+    assert Path("x.json").read_text().count("\n[") == 6  # a trial a line
     best = max(study["trials"], key=lambda trial: trial["values"][0])
     assert params == best["params"] == study["trials"][study["exported"]]["params"]
     assert study["value"] == best["values"][0]
@@ -197,7 +197,7 @@ def test_show_and_export(tune: Callable[..., Any], tmp_path: Path) -> None:
 def test_the_pareto_front_is_that_of_both_objectives(tune: Callable[..., Any]) -> None:
     tune(*RUN, "--trials", "5", "--second-objective", "latency", "--sampler", "random")
     tune("export", "s", "--out", "x.yaml")
-    study = json.loads(Path("x.json").read_text())
+    study = read_text(Path("x.json").read_text())
     values = {trial["number"]: trial["values"] for trial in study["trials"]}
     front = {
         number
@@ -230,7 +230,7 @@ def test_a_suite_is_tuned_line_by_line(
     assert sorted(path.stem for path in Path("runs/studies").glob("*.db")) == names
     for name, rate in zip(names, (0.002, 0.001), strict=True):
         tune("export", name, "--out", f"{name}.yaml", "--trial", "0")
-        study = json.loads(Path(f"{name}.json").read_text())
+        study = read_text(Path(f"{name}.json").read_text())
         assert study["counts"]["complete"] == 2
         assert study["limits"]["epochs"] == 7
         assert study["trials"][0]["params"]["learning_rate"] == rate

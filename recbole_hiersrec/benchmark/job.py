@@ -54,6 +54,7 @@ from recbole_hiersrec.evaluation.speed import TimingRow, time_scorer
 from recbole_hiersrec.names import load_model_class
 from recbole_hiersrec.pretraining import is_pretrained, pretrained
 from recbole_hiersrec.reading import parse
+from recbole_hiersrec.records import as_text
 from recbole_hiersrec.resuming import TrainingState
 from recbole_hiersrec.retrieval.budget import item_budget
 from recbole_hiersrec.scoring import cases_of, scorer_of, training_counts
@@ -162,21 +163,8 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         "peak_memory_mib": environment.peak_memory_mib(),
         "warnings": [*_warnings(report, model_class), *scan_warnings(job, ranks, retrieval, scorer.n_items)],
     }
-    (folder / "record.json").write_text(record_text(record), encoding="utf-8")
+    (folder / "record.json").write_text(as_text(record), encoding="utf-8")
     return record
-
-
-def record_text(record: dict[str, Any]) -> str:
-    """A record as JSON: a line for each section, and one for each row of a section that is a list."""
-
-    def compact(value: Any) -> str:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False)
-
-    def section(value: Any) -> str:
-        rows = value if isinstance(value, list) else []
-        return "[\n" + ",\n".join(map(compact, rows)) + "\n]" if rows else compact(value)
-
-    return "{\n" + ",\n".join(f'"{name}":{section(value)}' for name, value in record.items()) + "\n}\n"
 
 
 def kept_trainer(job: Job, model_class: type[Any], data: Prepared, folder: Path) -> HierSRecTrainer:

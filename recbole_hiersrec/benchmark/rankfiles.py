@@ -21,7 +21,8 @@ and as [different numbers, 2], (number, cases that have it):
 and as [different popularities, 3] of (training interactions of an item, items, lists that they are in): recommended by
 popularity at <k>. Records of earlier versions lack the last four.
 
-A publication tells ranks up to :func:`depth_of` apart; those beyond are all depth + 1. What belongs to the cases
+A publication tells ranks up to :func:`depth_of` apart, 100 among all items and the largest k of the metrics among
+candidates; those beyond are all depth + 1. What belongs to the cases
 (:data:`CASES`, of which jobs of older versions lack some) it keeps once for all jobs of the same cases, in
 cases/<hash>.npz.
 """
@@ -88,9 +89,10 @@ def recommended(k: int, ranks: Ranks) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return np.repeat(lists, items), together, np.repeat(levels, alike)
 
 
-def depth_of(ks: Sequence[int]) -> int:
-    """The greatest rank that a publication tells apart: 100, or the largest k of the metrics."""
-    return max(DEPTH, *ks)
+def depth_of(name: str, ks: Sequence[int]) -> int:
+    """The greatest rank that a publication tells apart: 100, or the largest k of the metrics; that alone where the
+    items are candidates."""
+    return max(ks) if "@" in name else max(DEPTH, *ks)
 
 
 def ranks_path(folder: Path, key: str) -> Path:
@@ -105,7 +107,6 @@ def publish_ranks(source: Path, target: Path, record: Mapping[str, Any]) -> None
         InputError: the ranks are damaged or do not fit the record.
     """
     arrays = read_ranks(source, record)
-    depth = depth_of(record["job"]["ks"])
     cases = {name: arrays[name] for name in CASES if name in arrays}
     shared = _cases_path(target, record)
     if not shared.exists():
@@ -117,7 +118,11 @@ def publish_ranks(source: Path, target: Path, record: Mapping[str, Any]) -> None
         for name, values in cases.items()
         if name not in known or not np.array_equal(values, known[name])
     }
-    kept = {name: _published(name, values, depth) for name, values in arrays.items() if name not in CASES}
+    kept = {
+        name: _published(name, values, record["job"]["ks"])
+        for name, values in arrays.items()
+        if name not in CASES
+    }
     elsewhere = {SHARED: np.array([name for name in cases if name not in own], dtype=np.str_)}
     write_arrays(ranks_path(target, record["key"]), own | elsewhere | kept)
 
@@ -146,12 +151,12 @@ def read_ranks(folder: Path, record: Mapping[str, Any]) -> Ranks:
     return arrays
 
 
-def differing(first: Ranks, second: Ranks, depth: int) -> list[str]:
+def differing(first: Ranks, second: Ranks, ks: Sequence[int]) -> list[str]:
     """Names of arrays that both have with other values, unless one has what a publication keeps of the other."""
 
     def same(name: str) -> bool:
         one, other = first[name], second[name]
-        pairs = ((one, other), (_published(name, one, depth), other), (one, _published(name, other, depth)))
+        pairs = ((one, other), (_published(name, one, ks), other), (one, _published(name, other, ks)))
         return any(np.array_equal(*pair) for pair in pairs)
 
     return [name for name in first if name in second and not same(name)]
@@ -164,13 +169,13 @@ def candidate_keys(record: Mapping[str, Any]) -> list[tuple[str, float]]:
     )
 
 
-def _published(name: str, values: np.ndarray, depth: int) -> np.ndarray:
+def _published(name: str, values: np.ndarray, ks: Sequence[int]) -> np.ndarray:
     """An array as a publication keeps it; counts of versions that noted one number a case are counted."""
     if name.startswith(COUNTS):
         return values if values.ndim == 2 else counted(values)
     if name in CASES or name.startswith(HITS):
         return values
-    return np.where(np.isinf(values), values, values.clip(max=depth + 1))
+    return np.where(np.isinf(values), values, values.clip(max=depth_of(name, ks) + 1))
 
 
 def _cases_path(folder: Path, record: Mapping[str, Any]) -> Path:

@@ -31,6 +31,7 @@ from recbole_hiersrec.atomic import (
 )
 from recbole_hiersrec.benchmark.rankfiles import FILE
 from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.records import read_text
 
 SCHEMA = 1
 STATE, LOCK, MODEL = "state", "lock", "model"
@@ -297,7 +298,7 @@ def read_record(folder: Path, key: str) -> dict[str, Any]:
     path = folder / "record.json"
     remedy = f"; delete the folder {folder} to run this job again"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_text(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
     except (ValueError, OSError) as error:

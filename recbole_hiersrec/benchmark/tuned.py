@@ -5,7 +5,6 @@ MODEL.DATASET.yaml holds the settings, MODEL.DATASET.json beside it the study: s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from recbole_hiersrec import resources
 from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.reading import read_yaml
+from recbole_hiersrec.records import read_text
 
 STUDY_SCHEMA = 1
 
@@ -62,7 +62,7 @@ def read_exported(path: Path) -> dict[str, Any]:
         InputError: it is damaged.
     """
     try:
-        study = json.loads(path.read_text(encoding="utf-8"))
+        study = read_text(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise InputError(f"{path} is damaged ({error}); run hiersrec tune export again") from None
     if not isinstance(study, dict) or study.get("schema") != STUDY_SCHEMA:

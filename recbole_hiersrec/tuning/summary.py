@@ -21,6 +21,7 @@ from recbole_hiersrec.atomic import writable_folder, write_text
 from recbole_hiersrec.benchmark.tuned import STUDY_SCHEMA
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.reading import parse
+from recbole_hiersrec.records import as_text
 from recbole_hiersrec.tuning.exported import STATES, plain
 from recbole_hiersrec.tuning.space import KINDS, Parameter
 from recbole_hiersrec.tuning.study import (
@@ -208,16 +209,5 @@ def export(found: dict[str, Any], out: Path, number: int | None = None) -> list[
     lines = "".join(f"# {line}\n" for line in header)
     write_text(out, lines + yaml.safe_dump(trial["params"], sort_keys=False))
     study = found | {"exported": chosen, "value": trial["values"][0]}
-    write_text(out.with_suffix(".json"), _json(study))
+    write_text(out.with_suffix(".json"), as_text(study))
     return [out, out.with_suffix(".json")]
-
-
-def _json(study: dict[str, Any]) -> str:
-    """A study as JSON that is short, and whose changes are lines: one a key, and one a trial."""
-
-    def line(value: Any) -> str:
-        return json.dumps(value, separators=(",", ":"))
-
-    trials = ",\n".join(map(line, study["trials"]))
-    rows = [f"{line(key)}:{line(value)}" for key, value in study.items() if key != "trials"]
-    return "{\n" + ",\n".join([*rows, f'"trials":[\n{trials}\n]']) + "\n}\n"
