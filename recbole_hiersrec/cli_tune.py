@@ -34,7 +34,7 @@ def run_study(
     sampler: Annotated[str, typer.Option(help="tpe, random or grid.")] = "tpe",
     pruner: Annotated[
         str | None,
-        typer.Option(help="median, hyperband or none; median when absent, none for two objectives."),
+        typer.Option(help="median, halving, hyperband or none; median when absent, none for two objectives."),
     ] = None,
     objective: Annotated[
         str | None, typer.Option(help="NDCG@10 and the like, of the validation part.")

@@ -11,7 +11,7 @@ import optuna
 import pytest
 from fake_suite import write_data
 from optuna.distributions import FloatDistribution
-from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
+from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import create_trial
 from tune_driver import task as driver_task
 
@@ -77,6 +77,9 @@ def test_pruners(task: Any) -> None:
         "none",
     )
     assert isinstance(pruner_of("none", task), NopPruner)
+    halving = pruner_of("halving", task)
+    assert isinstance(halving, SuccessiveHalvingPruner)
+    assert (halving._min_resource, halving._reduction_factor) == (5, 3)
     hyperband = pruner_of("hyperband", task)
     assert isinstance(hyperband, HyperbandPruner)
     assert hyperband._max_resource == task.job.limits["epochs"]
@@ -102,6 +105,20 @@ def test_the_median_pruner_is_patient(task: Any, epoch: int, others: list[int], 
     for step in range(1, epoch + 1):
         trial.report(0.1, step)
     assert trial.should_prune() == ended
+
+
+def test_halving_lets_the_best_third_go_on(task: Any) -> None:
+    """Values of trials after five epochs, one trial after another."""
+    study = optuna.create_study(direction="maximize", pruner=pruner_of("halving", task))
+    ended = []
+    for value in (0.3, 0.2, 0.4, 0.35, 0.5, 0.45, 0.1):
+        trial = study.ask()
+        for step in range(1, 6):
+            trial.report(value, step)
+            if step < 5:
+                assert not trial.should_prune()
+        ended.append(trial.should_prune())
+    assert ended == [False, True, False, True, False, False, True]
 
 
 @pytest.mark.parametrize("objectives", [1, 2])

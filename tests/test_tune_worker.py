@@ -245,7 +245,7 @@ def test_three_failures_in_a_row_end_a_worker(folder: Path, monkeypatch: pytest.
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("error:The reported value is ignored")
-@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+@pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])
 def test_a_pruner_is_fed_every_epoch_and_ends_trials(
     folder: Path, monkeypatch: pytest.MonkeyPatch, pruner: str
 ) -> None:

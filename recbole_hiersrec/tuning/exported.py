@@ -49,7 +49,7 @@ TOLD = ("epochs", "best_epoch", "seconds", "stopped_by", "peak_memory_mib")
 """Of the facts of a training; where it was made stands once for all trials."""
 GRID = "grid_id"
 OWN = re.compile(rf"{GRID}|completed_rung_[0-9]+")
-"""What the grid sampler and Hyperband note in a trial, and look for in others."""
+"""What the grid sampler and successive halving note in a trial, and look for in others."""
 AGAIN = "run hiersrec tune export again"
 
 

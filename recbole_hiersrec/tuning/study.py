@@ -34,7 +34,7 @@ from recbole_hiersrec.tuning.space import Choice, FloatRange, Parameter, Space
 from recbole_hiersrec.tuning.task import Task, one_of, slug
 
 SAMPLERS = ("tpe", "random", "grid")
-PRUNERS = ("median", "hyperband", "none")
+PRUNERS = ("median", "halving", "hyperband", "none")
 IDENTITY, WARM, SUITE, BEGUN = "hiersrec", "warm start", "suite", "begun"
 """Of studies: what they search, set once they are whole; queued ones; the suite; what trials they begin with."""
 KEY, WORKER, SAME_AS, REFUSED, ERROR, FACTS = "key", "worker", "same_as", "refused", "error", "facts"
@@ -54,7 +54,10 @@ machine gives a new study."""
 WARM_TRIALS = 5
 STARTUP, WARM_EPOCHS, LEAST_AT_EPOCH = 5, 5, 3
 """The median pruner waits for so many complete trials, leaves a trial's first epochs alone, and compares it at an epoch
-that so many of those have reached: slow learners are no bad ones, and few trials train for long."""
+that so many of those have reached: slow learners are no bad ones, and few trials train for long. Successive halving
+leaves the first epochs alone too."""
+REDUCTION = 3
+"""One in so many trials goes on from a rung of successive halving and of Hyperband to the next."""
 LOST = (sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
 FAULTS = (*LOST, ImportError, OSError, ValueError, RuntimeError)
 """Of a storage that went away, and of one that is opened."""
@@ -355,9 +358,11 @@ def pruner_of(name: str | None, task: Task) -> optuna.pruners.BasePruner:
         return optuna.pruners.MedianPruner(
             n_startup_trials=STARTUP, n_warmup_steps=WARM_EPOCHS + 1, n_min_trials=LEAST_AT_EPOCH
         )
+    if chosen == "halving":  # the sampler learns from all trials; Hyperband samples its brackets apart
+        return optuna.pruners.SuccessiveHalvingPruner(min_resource=WARM_EPOCHS, reduction_factor=REDUCTION)
     if chosen == "hyperband":
         most = int(task.job.limits["epochs"])
-        return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=most, reduction_factor=3)
+        return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=most, reduction_factor=REDUCTION)
     return optuna.pruners.NopPruner()
 
 
