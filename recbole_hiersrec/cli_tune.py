@@ -90,7 +90,7 @@ def run_study(
         from recbole_hiersrec.errors import InputError
         from recbole_hiersrec.tuning.requests import Wishes, task_of, tasks_of_suite
         from recbole_hiersrec.tuning.search import check_options, search
-        from recbole_hiersrec.tuning.study import place_of
+        from recbole_hiersrec.tuning.storage import place_of
         from recbole_hiersrec.tuning.worker import Options
 
         options = Options(trials, sampler, pruner, workers, seconds)
@@ -134,8 +134,8 @@ def show(
     with one_line_errors(debug):
         from recbole_hiersrec.atomic import writable_folder, write_bytes
         from recbole_hiersrec.report.study_figures import draw_study
-        from recbole_hiersrec.tuning.study import slug
         from recbole_hiersrec.tuning.summary import overview, text
+        from recbole_hiersrec.tuning.task import slug
 
         found = _summaries(study, suite, storage, runs)
         if suite is not None:
@@ -164,8 +164,8 @@ def export(
     with one_line_errors(debug):
         from recbole_hiersrec import resources
         from recbole_hiersrec.errors import InputError
-        from recbole_hiersrec.tuning.study import slug
         from recbole_hiersrec.tuning.summary import export as write
+        from recbole_hiersrec.tuning.task import slug
 
         for option, value in (("--out", out), ("--trial", trial)):
             if suite is not None and value is not None:
@@ -192,7 +192,8 @@ def _summaries(study: str | None, suite: str | None, storage: str | None, runs: 
     """Of the study, or of each of the suite's that is there; the others are named."""
     from recbole_hiersrec.errors import InputError
     from recbole_hiersrec.tuning.requests import Wishes, tasks_of_suite
-    from recbole_hiersrec.tuning.study import is_there, load_study, place_of
+    from recbole_hiersrec.tuning.storage import place_of
+    from recbole_hiersrec.tuning.study import is_there, load_study
     from recbole_hiersrec.tuning.summary import summary
 
     if (study is None) == (suite is None):

@@ -89,6 +89,8 @@ ORDER = (
     "tuning.space",
     "tuning.task",
     "tuning.requests",
+    "tuning.sampling",
+    "tuning.storage",
     "tuning.study",
     "tuning.exported",
     "tuning.worker",

@@ -26,16 +26,9 @@ from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.records import read_text
 from recbole_hiersrec.tuning import study as study_module
 from recbole_hiersrec.tuning.exported import export_of, read_exports
-from recbole_hiersrec.tuning.study import (
-    IDENTITY,
-    Export,
-    load_study,
-    open_storage,
-    open_study,
-    place_of,
-    sampler_of,
-    suggested,
-)
+from recbole_hiersrec.tuning.sampling import sampler_of, suggested
+from recbole_hiersrec.tuning.storage import open_storage, place_of, retry
+from recbole_hiersrec.tuning.study import IDENTITY, Export, load_study, open_study
 from recbole_hiersrec.tuning.summary import export, summary
 
 
@@ -165,7 +158,7 @@ def storage_with_every_state(folder: Path) -> list[FrozenTrial]:
     machine = {"machine": {"processor": "P"}, "versions": {}, "commit": ""}
     dead = ask(0.001, 0.5, worker=worker)
     dead.report(0.1, 1)
-    study_module.retry(study, study.tell(dead, state=TrialState.FAIL))
+    retry(study, study.tell(dead, state=TrialState.FAIL))
     first = ask(0.001, 0.5, worker=worker)
     first.set_user_attr("key", key(first))
     first.set_user_attr("facts", {"epochs": 2, "seconds": 3.5, "peak_memory_mib": 9.25, "made_on": machine})

@@ -15,7 +15,7 @@ register()
 
 from recbole_hiersrec.benchmark.suite import load_suite  # noqa: E402
 from recbole_hiersrec.tuning.requests import Wishes, tasks_of_suite  # noqa: E402
-from recbole_hiersrec.tuning.study import decoded, encoded  # noqa: E402
+from recbole_hiersrec.tuning.sampling import decoded, encoded  # noqa: E402
 from recbole_hiersrec.tuning.task import Task  # noqa: E402
 from recbole_hiersrec.tuning.trial import run  # noqa: E402
 

@@ -15,7 +15,7 @@ from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner, SuccessiveH
 from optuna.trial import create_trial
 from tune_driver import task as driver_task
 
-from recbole_hiersrec.tuning.study import default_pruner, encoded, pruner_of, sampler_of, suggested
+from recbole_hiersrec.tuning.sampling import default_pruner, encoded, pruner_of, sampler_of, suggested
 from recbole_hiersrec.tuning.summary import _importance
 
 SPACE = """

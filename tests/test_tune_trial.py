@@ -23,7 +23,8 @@ from recbole_hiersrec.resuming import TrainingState  # noqa: E402
 from recbole_hiersrec.tuning import trial as trial_module  # noqa: E402
 from recbole_hiersrec.tuning.requests import Wishes, task_of  # noqa: E402
 from recbole_hiersrec.tuning.search import search  # noqa: E402
-from recbole_hiersrec.tuning.study import load_study, place_of  # noqa: E402
+from recbole_hiersrec.tuning.storage import place_of  # noqa: E402
+from recbole_hiersrec.tuning.study import load_study  # noqa: E402
 from recbole_hiersrec.tuning.trial import Closed, run  # noqa: E402
 from recbole_hiersrec.tuning.worker import Options  # noqa: E402
 

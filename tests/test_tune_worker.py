@@ -25,7 +25,8 @@ from tune_driver import run, task
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.tuning import worker as worker_module
 from recbole_hiersrec.tuning.search import search
-from recbole_hiersrec.tuning.study import Place, load_study, open_storage, open_study, place_of
+from recbole_hiersrec.tuning.storage import Place, open_storage, place_of
+from recbole_hiersrec.tuning.study import load_study, open_study
 from recbole_hiersrec.tuning.summary import summary
 from recbole_hiersrec.tuning.worker import TAKEN, Crew, Options, Turn, Worker
 

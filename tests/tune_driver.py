@@ -13,7 +13,7 @@ from fake_trial import FAKE_TRIAL
 
 from recbole_hiersrec.tuning.requests import Wishes, task_of
 from recbole_hiersrec.tuning.search import Outcome, search
-from recbole_hiersrec.tuning.study import place_of
+from recbole_hiersrec.tuning.storage import place_of
 from recbole_hiersrec.tuning.task import Task
 from recbole_hiersrec.tuning.worker import Options
 

@@ -19,6 +19,7 @@ from pydantic import ConfigDict, Field
 from recbole_hiersrec.benchmark.tuned import read_exported
 from recbole_hiersrec.errors import InputError, nearest
 from recbole_hiersrec.reading import Settings, parse
+from recbole_hiersrec.tuning.sampling import decoded, distribution, encoded, grid_points
 from recbole_hiersrec.tuning.space import Parameter
 from recbole_hiersrec.tuning.study import (
     ERROR,
@@ -29,11 +30,7 @@ from recbole_hiersrec.tuning.study import (
     START,
     WORKER,
     Export,
-    decoded,
     difference,
-    distribution,
-    encoded,
-    grid_points,
 )
 from recbole_hiersrec.tuning.task import Task
 

@@ -16,21 +16,9 @@ from tqdm import tqdm
 
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.tuning.exported import Export, export_of, read_exports
-from recbole_hiersrec.tuning.study import (
-    KEY,
-    PRUNERS,
-    SAMPLERS,
-    Place,
-    is_there,
-    load_study,
-    open_storage,
-    open_study,
-    pruner_of,
-    quiet,
-    sampler_of,
-    seen,
-    warm_start,
-)
+from recbole_hiersrec.tuning.sampling import PRUNERS, SAMPLERS, pruner_of, sampler_of
+from recbole_hiersrec.tuning.storage import Place, open_storage, quiet
+from recbole_hiersrec.tuning.study import KEY, is_there, load_study, open_study, seen, warm_start
 from recbole_hiersrec.tuning.task import Task, one_of
 from recbole_hiersrec.tuning.worker import POLL_SECONDS, TAKEN, Crew, Options, best_text, work
 

@@ -23,19 +23,10 @@ from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.reading import parse
 from recbole_hiersrec.records import as_text
 from recbole_hiersrec.tuning.exported import STATES, plain
+from recbole_hiersrec.tuning.sampling import decoded
 from recbole_hiersrec.tuning.space import KINDS, Parameter
-from recbole_hiersrec.tuning.study import (
-    ERROR,
-    FACTS,
-    IDENTITY,
-    REFUSED,
-    START,
-    SUITE,
-    WORKER,
-    decoded,
-    retried,
-    seen,
-)
+from recbole_hiersrec.tuning.storage import retried
+from recbole_hiersrec.tuning.study import ERROR, FACTS, IDENTITY, REFUSED, START, SUITE, WORKER, seen
 
 
 def summary(study: Study) -> dict[str, Any]:

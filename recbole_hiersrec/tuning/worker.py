@@ -43,25 +43,9 @@ from recbole_hiersrec.benchmark.runner import (
 )
 from recbole_hiersrec.benchmark.suite import Job
 from recbole_hiersrec.errors import InputError
-from recbole_hiersrec.tuning.study import (
-    ERROR,
-    FACTS,
-    KEY,
-    LOST,
-    REFUSED,
-    SAME_AS,
-    WORKER,
-    Place,
-    default_pruner,
-    open_storage,
-    open_study,
-    pruner_of,
-    reached,
-    retry,
-    sampler_of,
-    seen,
-    suggested,
-)
+from recbole_hiersrec.tuning.sampling import default_pruner, pruner_of, sampler_of, suggested
+from recbole_hiersrec.tuning.storage import LOST, Place, open_storage, reached, retry
+from recbole_hiersrec.tuning.study import ERROR, FACTS, KEY, REFUSED, SAME_AS, WORKER, open_study, seen
 from recbole_hiersrec.tuning.task import Task
 
 COMMAND = (sys.executable, "-m", "recbole_hiersrec.benchmark.parent", "recbole_hiersrec.tuning.trial")
