@@ -24,6 +24,7 @@ from recbole_hiersrec import cli, names, resources
 from recbole_hiersrec.benchmark.checks import OWNED
 from recbole_hiersrec.data.sources.registry import SOURCES
 from recbole_hiersrec.reading import Settings, parse, read_yaml
+from recbole_hiersrec.records import read_text
 from recbole_hiersrec.retrieval.needs import RULES
 from recbole_hiersrec.settings import NEIGHBOUR_SETTINGS, HierSRecSettings, SuiteSettings
 from recbole_hiersrec.tuning.task import slug
@@ -321,7 +322,7 @@ def studies() -> str:
     paths = sorted((ROOT / "properties" / "model").glob("*.json"))
     if not paths:
         return "No study is published."
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    found = [read_text(path.read_text(encoding="utf-8")) for path in paths]
     rows = [
         [
             f"[{path.stem}.yaml](../properties/model/{path.stem}.yaml), [study](../properties/model/{path.name})",
@@ -388,7 +389,7 @@ def shell(lines: Iterable[str]) -> str:
 def made_with(published: Path) -> str:
     """Where a publication's jobs ran: machines, versions, commits; and the hash of each data set."""
     paths = sorted(published.glob("jobs/*/record.json"))
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    records = [read_text(path.read_text(encoding="utf-8")) for path in paths]
     facts = {_machine(record): None for record in records} | {_commit(record): None for record in records}
     hashes = {record["job"]["dataset"]: record["job"]["data_hash"][:16] for record in records}
     rows = [[code(name), code(begin)] for name, begin in hashes.items()]

@@ -21,6 +21,7 @@ from recbole_hiersrec.benchmark.suite import Job, expand
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.metrics import METRICS
 from recbole_hiersrec.reading import parse
+from recbole_hiersrec.records import read_text
 from recbole_hiersrec.settings import CandidateSettings, SuiteSettings
 
 register()
@@ -87,7 +88,7 @@ def finished(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 def test_files_of_a_job(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, record = finished
     assert sorted(path.name for path in folder.iterdir()) == ["model", "ranks.npz", "record.json"]
-    assert json.loads((folder / "record.json").read_text(encoding="utf-8")) == record
+    assert read_text((folder / "record.json").read_text(encoding="utf-8")) == record
     assert load_data_and_model(folder / "model")[0]["model"] == "HierSRec"
 
 

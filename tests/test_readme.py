@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from recbole_hiersrec.records import read_text
 from recbole_hiersrec.report.comparison import compare
 from recbole_hiersrec.report.page import terminal_lines
 
@@ -34,7 +35,7 @@ def test_the_table_is_that_of_the_published_records() -> None:
     published = ROOT / "results" / "quickstart"
     jobs = json.loads((published / "jobs.json").read_text(encoding="utf-8"))
     records = [
-        json.loads((published / "jobs" / job["key"] / "record.json").read_text(encoding="utf-8"))
+        read_text((published / "jobs" / job["key"] / "record.json").read_text(encoding="utf-8"))
         for job in jobs
     ]
     shown = README.split("<!-- quickstart -->")[1].split("<!-- /quickstart -->")[0]
