@@ -19,6 +19,7 @@ from recbole_hiersrec import publish as publish_module
 from recbole_hiersrec.benchmark import runner as runner_module
 from recbole_hiersrec.cli import app
 from recbole_hiersrec.errors import InputError
+from recbole_hiersrec.records import read_text
 
 
 @pytest.fixture
@@ -259,8 +260,12 @@ def test_publish_copies_all_but_the_models(tmp_path: Path, hiersrec: Callable[..
     made = {name for name in published if name.endswith(".npz")}
     assert len(made) == 3 + 1  # the ranks of each job, and the cases of all three
     assert {name for name in made if name in ran} == {name for name in ran if name.endswith(".npz")}
-    assert {name: published[name] for name in set(published) - made} == {
-        name: ran[name] for name in set(ran) - left_out - made
+    records = {name for name in published if name.endswith("record.json")}
+    assert {name: read_text(published[name].decode()) for name in records} == {
+        name: read_text(ran[name].decode()) for name in ran if name.endswith("record.json")
+    }
+    assert {name: published[name] for name in set(published) - made - records} == {
+        name: ran[name] for name in set(ran) - left_out - made - records
     }
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["trial"]
 
