@@ -224,18 +224,51 @@ def test_choices_and_words_go_together(page: chromium.Page) -> None:
     assert page.run("document.querySelector('[role=status]').textContent") == "1 of 7"
 
 
+def click(page: chromium.Page, header: str) -> None:
+    page.run(
+        f"[...document.querySelectorAll('thead button')].find((b) => b.textContent === {json.dumps(header)}).click()"
+    )
+
+
+def numbers(page: chromium.Page, header: str) -> list[float]:
+    return [float(cell.split()[0]) for cell in shown(page, header)]
+
+
+SORTED = (
+    "[...document.querySelectorAll('th[aria-sort]')].map((c) => [c.textContent, c.getAttribute('aria-sort'),"
+    " c.offsetParent !== null, getComputedStyle(c.querySelector('button'), '::after').content])"
+)
+
+
 @needs_browser
-def test_one_metric_is_shown_and_sorted_by(page: chromium.Page) -> None:
+def test_the_chosen_metric_is_shown_and_sorted_by(page: chromium.Page) -> None:
     heads = (
         "[...document.querySelectorAll('thead th')].filter((c) => c.offsetParent).map((c) => c.textContent)"
     )
     assert [name for name in page.run(heads) if "@" in name] == ["NDCG@10"]
+    assert page.run(SORTED) == []  # by data set and protocol, as the page came
+    before = numbers(page, "NDCG@10")
+    assert before != sorted(before, reverse=True)
     choose(page, "metric", "MRR@5")
     assert [name for name in page.run(heads) if "@" in name] == ["MRR@5"]
-    page.run("[...document.querySelectorAll('thead button')].find((b) => b.textContent === 'MRR@5').click()")
-    values = [float(cell.split()[0]) for cell in shown(page, "MRR@5")]
+    assert page.run(SORTED) == [["MRR@5", "descending", True, '"\u2193"']]
+    values = numbers(page, "MRR@5")
     assert values == sorted(values, reverse=True)
     assert len(set(values)) > 2
+
+
+@needs_browser
+def test_a_click_still_sorts_after_a_metric_was_chosen(page: chromium.Page) -> None:
+    choose(page, "metric", "MRR@5")
+    click(page, "model")
+    assert page.run(SORTED) == [["model", "ascending", True, '"\u2191"']]
+    assert shown(page, "model") == sorted(shown(page, "model"), key=str.lower)
+    choose(page, "metric", "Recall@5")
+    assert page.run(SORTED) == [["Recall@5", "descending", True, '"\u2193"']]
+    values = numbers(page, "Recall@5")
+    assert values == sorted(values, reverse=True)
+    click(page, "Recall@5")
+    assert numbers(page, "Recall@5") == values[::-1]
 
 
 @needs_browser

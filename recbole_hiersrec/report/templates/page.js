@@ -22,9 +22,15 @@
     body.append(...rows.sort(compare));
   };
 
+  // Headers become buttons. Returned: what sorts by a column, "ascending" or "descending", and says so in its header.
   const sortable = (table) => {
     [...table.tBodies[0].rows].forEach((row, place) => { row.dataset.place = place; });
     const headers = [...table.tHead.rows[0].cells];
+    const sortBy = (column, order) => {
+      headers.forEach((each) => each.removeAttribute("aria-sort"));
+      headers[column].setAttribute("aria-sort", order);
+      sort(table, column, order === "ascending" ? 1 : -1);
+    };
     headers.forEach((header, column) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -34,12 +40,10 @@
         // Numbers begin with the highest, words with the first.
         const first = header.classList.contains("text") ? "ascending" : "descending";
         const other = first === "ascending" ? "descending" : "ascending";
-        const next = header.getAttribute("aria-sort") === first ? other : first;
-        headers.forEach((each) => each.removeAttribute("aria-sort"));
-        header.setAttribute("aria-sort", next);
-        sort(table, column, next === "ascending" ? 1 : -1);
+        sortBy(column, header.getAttribute("aria-sort") === first ? other : first);
       });
     });
+    return sortBy;
   };
 
   const labelled = (text, control) => {
@@ -91,8 +95,8 @@
     return filters;
   };
 
-  // One column of several: the others are hidden.
-  const oneOf = (filters, table, names) => {
+  // One column of several: the others are hidden, and the rows sorted by the one that was chosen, the best first.
+  const oneOf = (filters, table, names, sortBy) => {
     const headers = [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
     const control = select(names.map((name) => [name, name]));
     const apply = () => {
@@ -101,7 +105,10 @@
         for (const row of table.rows) row.cells[column].hidden = name !== control.value;
       }
     };
-    control.addEventListener("change", apply);
+    control.addEventListener("change", () => {
+      apply();
+      sortBy?.(headers.indexOf(control.value), "descending");
+    });
     filters.prepend(labelled("metric", control));
     apply();
   };
@@ -110,8 +117,8 @@
     const table = box.querySelector("table");
     const metrics = JSON.parse(box.dataset.metrics ?? "[]");
     const filters = table.tBodies[0].rows.length > 5 || metrics.length ? filterable(box, table) : null;
-    if (metrics.length) oneOf(filters, table, metrics);
-    if (table.tBodies[0].rows.length > 1) sortable(table);
+    const sortBy = table.tBodies[0].rows.length > 1 ? sortable(table) : null;
+    if (metrics.length) oneOf(filters, table, metrics, sortBy);
   }
 
   // Without this script a row's details open by their address.
