@@ -21,7 +21,8 @@ from recbole_hiersrec.benchmark.rankfiles import CASES, publish_ranks, ranks_pat
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.evaluation.metrics import METRICS
 from recbole_hiersrec.report import breakdown, tables
-from recbole_hiersrec.report.figures import draw_all, model_colours
+from recbole_hiersrec.report.figures import draw_all
+from recbole_hiersrec.report.looks import model_looks
 from recbole_hiersrec.report.page import render_page, write_report
 
 register()
@@ -417,12 +418,12 @@ def test_table_and_bins_of_the_calibration(records: list[Record]) -> None:
 
 
 def test_figures(records: list[Record]) -> None:
-    drawn = draw_all(tables.entries(records), model_colours([r["job"]["name"] for r in records]), "toy")
+    drawn = draw_all(tables.entries(records), model_looks(r["job"]["name"] for r in records), "toy")
     assert {"popularity", "reliability"} <= drawn.keys()
     for record in records:
         if "calibration" in record:
             record["calibration"][0]["bins"][1]["accuracy"] = 0.9
-    other = draw_all(tables.entries(records), model_colours([r["job"]["name"] for r in records]), "toy")
+    other = draw_all(tables.entries(records), model_looks(r["job"]["name"] for r in records), "toy")
     assert [name for name in drawn if drawn[name] != other[name]] == ["reliability"]
 
 

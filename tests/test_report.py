@@ -22,7 +22,7 @@ from recbole_hiersrec.benchmark.environment import code_hash
 from recbole_hiersrec.benchmark.rankfiles import candidate_keys
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.report import tables
-from recbole_hiersrec.report.figures import draw_all, model_colours
+from recbole_hiersrec.report.figures import draw_all
 from recbole_hiersrec.report.frame import (
     ACCURACY_COLUMNS,
     TIMING_COLUMNS,
@@ -31,6 +31,7 @@ from recbole_hiersrec.report.frame import (
     timing_frame,
     to_csv,
 )
+from recbole_hiersrec.report.looks import model_looks
 from recbole_hiersrec.report.page import render_page, terminal_lines, write_report
 
 Records = list[dict[str, Any]]
@@ -393,7 +394,7 @@ def test_candidate_curves_have_a_band_only_over_seeds(
     spy = Mock(wraps=seaborn.lineplot)
     monkeypatch.setattr(seaborn, "lineplot", spy)
     records = make_records(tmp_path, seeds=seeds)[1]
-    draw_all(tables.entries(records), model_colours([r["job"]["name"] for r in records]), "title")
+    draw_all(tables.entries(records), model_looks(r["job"]["name"] for r in records), "title")
     curves = next(call.kwargs for call in spy.call_args_list if call.kwargs["y"] == "kept")
     assert curves["errorbar"] == ("sd" if bands else None)
     assert len(curves["ax"].collections) == bands
@@ -406,7 +407,7 @@ def test_a_rule_has_one_line_against_what_it_scans(monkeypatch: pytest.MonkeyPat
     for record in records:
         if record["job"]["candidates"]:
             add_rule(record, "k-means", 1.25)
-    draw_all(tables.entries(records), model_colours([r["job"]["name"] for r in records]), "title")
+    draw_all(tables.entries(records), model_looks(r["job"]["name"] for r in records), "title")
     drawn = [call for call in spy.call_args_list if call.kwargs.get("x") == "scanned"]
     assert [call.kwargs["label"] for call in drawn] == ["cells", "k-means"]
     (model,) = {row["job"]["name"] for row in records if row["job"]["candidates"]}
@@ -519,12 +520,6 @@ def test_stale_figures_go(tmp_path: Path, records: Records) -> None:
         "latency-toy.svg",
         "learning-toy.svg",
     ]
-
-
-def test_model_keeps_its_colour() -> None:
-    assert model_colours(["b", "a", "b"]) == model_colours(["a", "b"])
-    assert len(set(model_colours(["a", "b", "c"]).values())) == 3
-    assert len(set(model_colours([str(number) for number in range(30)]).values())) == 30
 
 
 def test_report_needs_neither_torch_nor_recbole(tmp_path: Path, records: Records) -> None:

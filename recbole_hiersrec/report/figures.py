@@ -1,4 +1,4 @@
-"""Records of one (data set, protocol) -> figures as SVG bytes; a model has one colour in all of them."""
+"""Records of one (data set, protocol) -> figures as SVG bytes; models and rules look alike in all of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from recbole_hiersrec.benchmark.rankfiles import candidate_keys
 from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.evaluation.slices import TARGET
 from recbole_hiersrec.report.breakdown import levels, pooled_bins, slice_cases
+from recbole_hiersrec.report.looks import MARKERS, Look, rule_looks
 from recbole_hiersrec.report.pictures import INK, MUTED, panels, svg
 from recbole_hiersrec.report.tables import (
     Entry,
@@ -24,11 +25,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-Colours = Mapping[str, str]
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+Looks = Mapping[str, Look]
 
 
-def draw_all(lines: Sequence[Entry], colours: Colours, title: str) -> dict[str, bytes]:
+def draw_all(lines: Sequence[Entry], looks: Looks, title: str) -> dict[str, bytes]:
     """File name stem -> SVG of every figure that the records hold something for."""
     drawn = {}
     for stem, rows, draw in (
@@ -42,53 +42,37 @@ def draw_all(lines: Sequence[Entry], colours: Colours, title: str) -> dict[str, 
         if rows:
             metric, k = headline(lines[0].records[0]["job"]["metrics"], lines[0].records[0]["job"]["ks"])
             drawn[stem] = _svg(
-                rows, draw, {line.label: colours[line.model] for line in lines}, title, f"{metric}@{k}"
+                rows, draw, {line.label: looks[line.model] for line in lines}, title, f"{metric}@{k}"
             )
     if any(levels(line) for line in lines):
-        drawn["reliability"] = _reliability(lines, colours, title)
+        drawn["reliability"] = _reliability(lines, looks, title)
     return drawn
-
-
-def model_colours(models: Sequence[str]) -> Colours:
-    """Model -> colour of a palette that colour-blind readers can tell apart; the same for the same models.
-
-    It has ten colours; beyond them they come again, darker.
-    """
-    import seaborn as sns
-    from matplotlib.colors import to_hex
-
-    names, palette = sorted(set(models)), sns.color_palette("colorblind", 10)
-    found = {}
-    for number, name in enumerate(names):
-        red, green, blue = (0.7 ** (number // 10) * part for part in palette[number % 10])
-        found[name] = to_hex((red, green, blue))
-    return found
 
 
 def _svg(
     rows: list[dict[str, Any]],
-    draw: Callable[[Axes, pd.DataFrame, Colours, str], None],
-    colours: Colours,
+    draw: Callable[[Axes, pd.DataFrame, Looks, str], None],
+    looks: Looks,
     title: str,
     metric: str,
 ) -> bytes:
     import pandas as pd
 
-    return svg(lambda axes: draw(axes, pd.DataFrame(rows), colours, metric), title)
+    return svg(lambda axes: draw(axes, pd.DataFrame(rows), looks, metric), title)
 
 
 def _accuracy_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
     return [{"model": line.label, "value": value} for line in lines for value in line.values(headline_value)]
 
 
-def _draw_accuracy(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: str) -> None:
+def _draw_accuracy(axes: Axes, frame: pd.DataFrame, looks: Looks, metric: str) -> None:
     import seaborn as sns
 
     several = frame["model"].duplicated().any()
     bar = "sd" if several else None
     sns.barplot(
-        frame, x="value", y="model", hue="model", palette=colours, errorbar=bar, legend=False, saturation=1, ax=axes,
-        err_kws={"color": INK, "linewidth": 1.5},
+        frame, x="value", y="model", hue="model", palette=_colours(looks), errorbar=bar, legend=False,
+        saturation=1, ax=axes, err_kws={"color": INK, "linewidth": 1.5},
     )  # fmt: skip
     for bars in axes.containers:
         if hasattr(bars, "patches"):
@@ -135,7 +119,7 @@ def _scanned(record: Mapping[str, Any], rule: str, fraction: float) -> float | N
     return None if found is None else 100 * found
 
 
-def _draw_candidates(axes: Axes, frame: pd.DataFrame, _: Colours, metric: str) -> None:
+def _draw_candidates(axes: Axes, frame: pd.DataFrame, _: Looks, metric: str) -> None:
     several = frame.duplicated(["model", "rule", "percent"]).any()
     _draw_kept(axes, frame, "percent", "sd" if several else None, metric)
     ticks = sorted(frame["percent"].unique())
@@ -144,7 +128,7 @@ def _draw_candidates(axes: Axes, frame: pd.DataFrame, _: Colours, metric: str) -
     axes.set(xlabel="items scored, at most (% of all items)")
 
 
-def _draw_scanned(axes: Axes, frame: pd.DataFrame, _: Colours, metric: str) -> None:
+def _draw_scanned(axes: Axes, frame: pd.DataFrame, _: Looks, metric: str) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
     _draw_kept(axes, frame, "scanned", None, metric)
@@ -155,20 +139,18 @@ def _draw_scanned(axes: Axes, frame: pd.DataFrame, _: Colours, metric: str) -> N
 
 
 def _draw_kept(axes: Axes, frame: pd.DataFrame, x: str, errorbar: str | None, metric: str) -> None:
-    """One line a rule and model: a rule has one colour and one marker, a model one dash."""
+    """One line a rule and model: a rule has its look, a model one dash."""
     import seaborn as sns
 
-    rules = sorted(frame["rule"].unique())
+    rules = rule_looks(frame["rule"])
     models = list(dict.fromkeys(frame["model"]))
     dashes = ["", (4, 1.5), (1, 1), (3, 1, 1, 1), (5, 1, 1, 1, 1, 1)]
     for number, model in enumerate(models):
-        for rule, colour, marker in zip(
-            rules, sns.color_palette("colorblind", len(rules)), MARKERS, strict=False
-        ):
+        for rule, look in rules.items():
             line = frame[(frame["model"] == model) & (frame["rule"] == rule)]
             if len(line):
                 sns.lineplot(
-                    line, x=x, y="kept", color=colour, marker=marker, errorbar=errorbar, ax=axes,
+                    line, x=x, y="kept", color=look.colour, marker=look.marker, errorbar=errorbar, ax=axes,
                     label=f"{rule}, {model}" if len(models) > 1 else rule,
                     dashes=False, linestyle=(0, dashes[number % len(dashes)] or ()),
                 )  # fmt: skip
@@ -207,14 +189,22 @@ def _headline_at(record: Mapping[str, Any], fraction: float | None, rule: str) -
     return accuracy_value(record, *headline(record["job"]["metrics"], record["job"]["ks"]), fraction, rule)
 
 
-def _draw_latency(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: str) -> None:
+def _draw_latency(axes: Axes, frame: pd.DataFrame, looks: Looks, metric: str) -> None:
     import seaborn as sns
     from matplotlib.ticker import LogLocator, NullLocator
 
     kinds = sorted(frame["scored"].unique(), key=lambda kind: (kind != "all items", kind))
-    markers = dict(zip(kinds, MARKERS, strict=False))
+    markers = {kind: look.marker for kind, look in rule_looks(kinds).items()} | {"all items": MARKERS[0]}
     sns.scatterplot(
-        frame, x="ms", y="value", hue="model", style="scored", markers=markers, palette=colours, s=90, ax=axes
+        frame,
+        x="ms",
+        y="value",
+        hue="model",
+        style="scored",
+        markers=markers,
+        palette=_colours(looks),
+        s=90,
+        ax=axes,
     )
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -244,12 +234,12 @@ def learning_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
     ]
 
 
-def _draw_learning(axes: Axes, frame: pd.DataFrame, colours: Colours, _: str) -> None:
+def _draw_learning(axes: Axes, frame: pd.DataFrame, looks: Looks, _: str) -> None:
     import seaborn as sns
 
     sns.lineplot(
-        frame, x="seconds", y="valid", hue="model", style="model", units="seed", estimator=None, palette=colours,
-        markers=_markers(colours), dashes=False, ax=axes,
+        frame, x="seconds", y="valid", hue="model", style="model", units="seed", estimator=None,
+        palette=_colours(looks), markers={label: look.marker for label, look in looks.items()}, dashes=False, ax=axes,
     )  # fmt: skip
     axes.set(xlabel="training time (s)", ylabel=f"validation {frame['metric'].iloc[0]}")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", title=None)
@@ -270,35 +260,48 @@ def _headline_in(record: Mapping[str, Any], part: str) -> float | None:
     return accuracy_value(record, *headline(record["job"]["metrics"], record["job"]["ks"]), part=part)
 
 
-def _draw_popularity(axes: Axes, frame: pd.DataFrame, colours: Colours, metric: str) -> None:
+def _draw_popularity(axes: Axes, frame: pd.DataFrame, looks: Looks, metric: str) -> None:
     import seaborn as sns
 
     several = frame.duplicated(["model", "target"]).any()
     bar = "sd" if several else None
     sns.barplot(
-        frame, x="target", y="value", hue="model", palette=colours, errorbar=bar, saturation=1, ax=axes
+        frame,
+        x="target",
+        y="value",
+        hue="model",
+        palette=_colours(looks),
+        errorbar=bar,
+        saturation=1,
+        ax=axes,
     )
     axes.set(xlabel="", ylabel=metric + (" (mean ± SD of seeds)" if several else ""))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", title=None)
 
 
-def _reliability(lines: Sequence[Entry], colours: Colours, title: str) -> bytes:
+def _reliability(lines: Sequence[Entry], looks: Looks, title: str) -> bytes:
     """A panel a level; each model's bins are those of all its seeds together."""
     names = list(dict.fromkeys(level for line in lines for level in levels(line)))
     return panels(
-        [partial(_draw_reliability, lines=lines, colours=colours, level=level) for level in names], title
+        [partial(_draw_reliability, lines=lines, looks=looks, level=level) for level in names], title
     )
 
 
-def _draw_reliability(axes: Axes, lines: Sequence[Entry], colours: Colours, level: str) -> None:
+def _draw_reliability(axes: Axes, lines: Sequence[Entry], looks: Looks, level: str) -> None:
     largest = 0.0
     for line in lines:
         points = pooled_bins(line, level)
         if points:
             confidence, accuracy, count = zip(*points, strict=True)
             areas = [200 * cases / sum(count) for cases in count]
-            axes.plot(confidence, accuracy, color=colours[line.model], linewidth=1, label=line.label)
-            axes.scatter(confidence, accuracy, s=areas, color=[colours[line.model]])
+            axes.plot(confidence, accuracy, color=looks[line.model].colour, linewidth=1, label=line.label)
+            axes.scatter(
+                confidence,
+                accuracy,
+                s=areas,
+                color=[looks[line.model].colour],
+                marker=looks[line.model].marker,
+            )
             largest = max(largest, *confidence, *accuracy)
     axes.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1)
     limits = (0, 1.05 * largest)
@@ -307,6 +310,5 @@ def _draw_reliability(axes: Axes, lines: Sequence[Entry], colours: Colours, leve
     axes.legend(fontsize="x-small", title=None)
 
 
-def _markers(colours: Colours) -> dict[str, str]:
-    """A marker a label, so that curves are told apart by more than their colours."""
-    return {name: MARKERS[number % len(MARKERS)] for number, name in enumerate(sorted(colours))}
+def _colours(looks: Looks) -> dict[str, str]:
+    return {label: look.colour for label, look in looks.items()}

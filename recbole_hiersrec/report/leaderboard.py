@@ -15,10 +15,10 @@ from recbole_hiersrec.benchmark.rankfiles import candidate_keys
 from recbole_hiersrec.benchmark.store import JobStore
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.report.facts import bench_command
-from recbole_hiersrec.report.figures import model_colours
 from recbole_hiersrec.report.folder import Suite, read_suite
 from recbole_hiersrec.report.frame import SAME, table_groups
 from recbole_hiersrec.report.html import rendered
+from recbole_hiersrec.report.looks import model_looks
 from recbole_hiersrec.report.table import Table
 from recbole_hiersrec.report.tables import Entry, accuracy_value, entries, marks, number
 
@@ -178,7 +178,7 @@ def render(suites: Sequence[Suite]) -> str:
     numbered.sort(key=order)
     rows = [cells for _, cells, _ in numbered]
     table = Table(TITLE, headers, rows, marks([line.entry for line in lines]))
-    hues = model_colours([line.entry.model for line in lines])
+    looks = model_looks(line.entry.model for line in lines)
     return rendered(
         "leaderboard.html.j2",
         title=TITLE,
@@ -187,8 +187,8 @@ def render(suites: Sequence[Suite]) -> str:
         choices=CHOICES,
         metrics=names,
         warnings=_warnings(suites),
-        lines=[line.details() | {"colour": hues[line.entry.model]} for line in lines],
-        colours={name: hues[line.entry.model] for line in lines for name in line.entry.names},
+        lines=[line.details() | {"colour": looks[line.entry.model].colour} for line in lines],
+        colours={name: looks[line.entry.model].colour for line in lines for name in line.entry.names},
         width=WIDTH,
         height=HEIGHT,
     )

@@ -18,10 +18,11 @@ from recbole_hiersrec.report.claim import case_count, claim
 from recbole_hiersrec.report.comparison import Comparison, Group, compare, comparison_frame
 from recbole_hiersrec.report.document import Block, Bullets, Figure, Heading, Text, titled
 from recbole_hiersrec.report.facts import code_note, data_facts, learned_note, machine_note, provenance
-from recbole_hiersrec.report.figures import draw_all, model_colours
+from recbole_hiersrec.report.figures import draw_all
 from recbole_hiersrec.report.frame import Record, accuracy_frame, table_groups, timing_frame, to_csv
 from recbole_hiersrec.report.html import to_html
 from recbole_hiersrec.report.latex import to_latex
+from recbole_hiersrec.report.looks import Look, model_looks
 from recbole_hiersrec.report.markdown import to_markdown
 from recbole_hiersrec.report.pictures import labelled
 from recbole_hiersrec.report.study_figures import STUDY_CAPTIONS
@@ -92,8 +93,8 @@ def write_report(
     groups = [(title, tables.entries(members)) for title, members in table_groups(records)]
     comparisons = compare(folder, records)
     seen = {"md", "html"} & set(formats)
-    colours = model_colours([record["job"]["name"] for record in records]) if seen else {}
-    drawn = _drawn(records, groups, colours) if seen else {}
+    looks = model_looks(record["job"]["name"] for record in records) if seen else {}
+    drawn = _drawn(records, groups, looks) if seen else {}
     blocks = document(records, missing, drawn, comparisons, skipped)
     titles = {block.file: (block.full_caption, block.says) for block in blocks if isinstance(block, Figure)}
     figures = {name: labelled(picture, *titles[name]) for name, picture in drawn.items()}
@@ -105,8 +106,10 @@ def write_report(
     if "latex" in formats:
         texts["report.tex"] = to_latex(blocks)
     if "html" in formats:
-        looks = {name: colours[line.model] for _, lines in groups for line in lines for name in line.names}
-        texts["report.html"] = to_html(blocks, figures, looks)
+        colours = {
+            name: looks[line.model].colour for _, lines in groups for line in lines for name in line.names
+        }
+        texts["report.html"] = to_html(blocks, figures, colours)
     if "md" in formats:
         texts["report.md"] = to_markdown(blocks)
     target = writable_folder(out or folder)
@@ -120,14 +123,14 @@ def write_report(
 def _drawn(
     records: Sequence[Record],
     groups: Sequence[tuple[Group, Sequence[tables.Entry]]],
-    colours: Mapping[str, str],
+    looks: Mapping[str, Look],
 ) -> dict[str, bytes]:
     """File name -> SVG of every figure."""
     titles = _titles([group for group, _ in groups])
     figures = {
         f"{stem}-{_slug(titles[group])}.svg": picture
         for group, lines in groups
-        for stem, picture in draw_all(lines, colours, ": ".join(group)).items()
+        for stem, picture in draw_all(lines, looks, ": ".join(group)).items()
     }
     return figures | {
         f"tuning-{stem}-{_slug(name)}.svg": picture
