@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import re
 import subprocess
 import sys
 from functools import partial
@@ -32,7 +33,7 @@ from recbole_hiersrec.report.frame import (
     to_csv,
 )
 from recbole_hiersrec.report.looks import model_looks
-from recbole_hiersrec.report.page import render_page, terminal_lines, write_report
+from recbole_hiersrec.report.page import FORMATS, render_page, terminal_lines, write_report
 
 Records = list[dict[str, Any]]
 
@@ -219,13 +220,35 @@ def test_all_stopped_ranks_nothing(records: Records) -> None:
     assert "no model has finished all its seeds within the limits, so nothing is ranked" in page
 
 
-def test_candidates_table(records: Records) -> None:
+def test_candidates_table_begins_with_all_items(records: Records) -> None:
     table = tables.candidates(tables.entries(records))
-    assert list(table.rows) == [
+    assert table.headers[-2:] == ["latency ms", "speed"]
+    assert [row[0] for row in table.rows] == ["HierSRec (every position)"] * 3
+    assert [row[1:] for row in table.rows] == [
+        ["all items", "1", "0.0806", "100.0 %", "30 of 30", "100.0 %", "100.0 %", "0.800", "1.00x"],
         # .0802 x (.8 + 2f); 30 x .04 = 1.2, at most one item
-        ["HierSRec (every position)", "cells", "0.04", "0.0709", "88.0 %", "1 of 30", "4.0 %", "6.0 %"],
-        ["HierSRec (every position)", "cells", "0.1", "0.0806", "100.0 %", "3 of 30", "10.0 %", "12.0 %"],
+        ["cells", "0.04", "0.0709", "88.0 %", "1 of 30", "4.0 %", "6.0 %", "0.400", "2.00x"],
+        ["cells", "0.1", "0.0806", "100.0 %", "3 of 30", "10.0 %", "12.0 %", "0.400", "2.00x"],
     ]
+
+
+def test_each_model_with_candidates_has_its_row_of_all_items_in_every_format(tmp_path: Path) -> None:
+    one = {"model": "HierSRec", "candidates": True, "settings": {"category_fields": ["class"]}}
+    models = [one | {"name": "one"}, one | {"name": "two", "settings": one["settings"] | {"n_layers": 1}}]
+    records = make_records(tmp_path, seeds=[1, 3], models=[*models, "SequentialPop"])[1]
+    table = tables.candidates(tables.entries(records))
+    assert [row[1] for row in table.rows] == ["all items", "cells", "cells"] * 2
+    assert {row[0] for row in table.rows[:3]} != {row[0] for row in table.rows[3:]}
+    assert all("±" in row[3] for row in table.rows)
+    write_report(tmp_path / "out", records, formats=FORMATS)
+    for name, count in (("report.md", r"\| all items +\| +1 \|"), ("report.html", r">all items</td>\s*<td[^>]*>1</td>"),
+                        ("report.tex", r"& all items & 1 &")):  # fmt: skip
+        assert len(re.findall(count, (tmp_path / "out" / name).read_text())) == 2, name
+    text = terminal_lines(records, {})
+    assert (
+        len(re.findall(r"^(?:one|two) +all items +100 % .* 100.0 % +100.0 % +1.00x$", text, re.MULTILINE))
+        == 2
+    )
 
 
 def test_the_exact_search_has_a_row_where_it_ran(records: Records) -> None:
@@ -235,9 +258,13 @@ def test_the_exact_search_has_a_row_where_it_ran(records: Records) -> None:
         | {"variant": "exact", "candidate_rule": "", "item_fraction": None, "metric": "ScannedFraction"}
         | {"k": None, "value": 0.125}
     )
+    total = next(
+        row for row in records[0]["timing"] if (row["stage"], row["quantity"]) == ("total", "latency median")
+    )
+    records[0]["timing"].append(total | {"variant": "exact", "value": 3.2})
     rows = tables.candidates(tables.entries(records)).rows
-    assert len(rows) == 3
-    assert list(rows[-1][1:]) == ["exact search", "", "0.0806", "100 %", "", "", "12.5 %"]
+    assert len(rows) == 4
+    assert rows[-1][1:] == ["exact search", "", "0.0806", "100.0 %", "", "", "12.5 %", "3.200", "0.25x"]
 
 
 def test_speed_table_compares_with_all_items(records: Records) -> None:
@@ -343,7 +370,8 @@ def test_terminal_fits_in_80_columns(tmp_path: Path) -> None:
     text = terminal_lines(records)
     assert max(map(len, text.splitlines())) <= 80
     assert "2  SASRecAllPositions    0.0606     0.0606  0.0606     71.2\n" in text
-    assert "HierSRec  k-means  4 %     0.0887  110.0 %    6.0 %  2.00x\n" in text
+    assert "HierSRec  all items  100 %   0.0806  100.0 %  100.0 %  1.00x\n" in text
+    assert "HierSRec  k-means    4 %     0.0887  110.0 %    6.0 %  2.00x\n" in text
     assert "seeds" not in text
     assert (
         "trained on every position: HierSRec, SASRecAllPositions, GRU4RecAllPositions;\n"

@@ -13,7 +13,7 @@ from recbole_hiersrec.benchmark.rankfiles import candidate_keys
 from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.report.frame import Record
 from recbole_hiersrec.report.table import FEWER, MARK, Table
-from recbole_hiersrec.retrieval.budget import item_budget
+from recbole_hiersrec.retrieval.budget import candidate_label, item_budget
 
 FEWER_NOTE = f"{FEWER} fewer finished seeds than the suite has: not ranked."
 FOOTNOTE = f"{MARK} stopped by the clock (the safety limit in seconds) before training had ended: not ranked."
@@ -209,26 +209,28 @@ def other_history(lines: Sequence[Entry]) -> Table:
 
 
 def candidates(lines: Sequence[Entry]) -> Table:
-    """What is left of the accuracy when only some items are scored, and how many are."""
-    rows = []
+    """What is left of the accuracy when only some items are scored, how many are, and how fast; all items first."""
     shown = [line for line in lines if candidate_keys(line.records[0])]
-    job = lines[0].records[0]["job"]
-    metric, k = headline(job["metrics"], job["ks"])
+    metric, k = headline(*(lines[0].records[0]["job"][key] for key in ("metrics", "ks")))
+    rows = []
     for line in shown:
+        n_items = line.records[0]["data"]["n_items"]
+        values = number(line.values(headline_value), 4)
+        every = ["100.0 %", f"{n_items} of {n_items}", "100.0 %", "100.0 %"]
+        rows.append([line.label, "all items", "1", values, *every, *_latency(line, "all items")])
         for rule, f in candidate_keys(line.records[0]):
             at = partial(accuracy_value, fraction=f, rule=rule)
-            values = line.values(partial(at, metric=metric, k=k))
             shares = line.values(partial(kept, rule=rule, fraction=f))
-            n_items = line.records[0]["data"]["n_items"]
             scored = line.values(partial(at, metric="ScoredFraction", k=None))
             scanned = line.values(partial(at, metric="ScannedFraction", k=None))
+            found = number(line.values(partial(at, metric=metric, k=k)), 4)
             most = f"{item_budget(f, n_items)} of {n_items}"
-            shown_as = [number(values, 4), percent(shares), most, percent(scored), percent(scanned)]
-            rows.append([line.label, rule, f"{f:g}", *shown_as])
+            shown_as = [found, percent(shares), most, percent(scored), percent(scanned)]
+            rows.append([line.label, rule, f"{f:g}", *shown_as, *_latency(line, candidate_label(rule, f))])
         exact = line.values(partial(accuracy_value, metric="ScannedFraction", k=None))
         if exact:
-            values = line.values(headline_value)
-            rows.append([line.label, "exact search", "", number(values, 4), "100 %", "", "", percent(exact)])
+            cells = [values, "100.0 %", "", "", percent(exact), *_latency(line, "exact")]
+            rows.append([line.label, "exact search", "", *cells])
     headers = [
         "model",
         "rule",
@@ -239,7 +241,7 @@ def candidates(lines: Sequence[Entry]) -> Table:
         "scored",
         "scanned",
     ]
-    return _table("Candidates", headers, rows, shown)
+    return _table("Candidates", [*headers, "latency ms", "speed"], rows, shown)
 
 
 def categories(lines: Sequence[Entry]) -> Table:
@@ -381,6 +383,12 @@ def _stages(line: Entry, variant: str) -> list[str]:
         *latency,
         number(line.values(partial(timing_value, variant=variant, stage="total", quantity="throughput")), 0),
     ]
+
+
+def _latency(line: Entry, variant: str) -> list[str]:
+    """Median of one query in ms, and how many times as fast as all items that is."""
+    found = line.values(partial(timing_value, variant=variant, stage="total", quantity="latency median"))
+    return [number(found, 3), gain(line, variant, "latency median")]
 
 
 def gain(line: Entry, variant: str, quantity: str) -> str:

@@ -54,6 +54,10 @@ def _candidates(lines: Sequence[tables.Entry]) -> str:
     metric, k = headline(lines[0].records[0]["job"]["metrics"], lines[0].records[0]["job"]["ks"])
     rows = [["model", "rule", "items", name, "kept", "scanned", "speed"]]
     for line in lines:
+        if candidate_keys(line.records[0]):
+            value = tables.number(line.values(tables.headline_value), 4)
+            speed = tables.gain(line, "all items", "latency median")
+            rows.append([line.short, "all items", "100 %", value, "100.0 %", "100.0 %", speed])
         for rule, f in candidate_keys(line.records[0]):
             at = partial(tables.accuracy_value, fraction=f, rule=rule)
             kept, scanned = (
