@@ -136,6 +136,38 @@ def test_no_page_is_wider_than_its_window(
     assert browser.errors == []
 
 
+FIGURES = """[...document.querySelectorAll('figure')].map((figure) => {
+  const svg = figure.querySelector('svg'), box = svg.getBoundingClientRect();
+  const texts = [...svg.querySelectorAll('text')].map((text) => {
+    const at = text.getBoundingClientRect();
+    return {
+      size: parseFloat(getComputedStyle(text).fontSize) * box.width / svg.viewBox.baseVal.width,
+      over: Math.max(at.right - box.right, box.left - at.left, at.bottom - box.bottom, box.top - at.top),
+      text: text.textContent,
+    };
+  });
+  return {wide: box.width, room: figure.clientWidth, texts};
+})"""
+
+
+def test_figures_fit_a_phone_and_can_be_read(browser: chromium.Page, report: Path) -> None:
+    browser.open(report, 390)
+    figures = browser.run(FIGURES)
+    assert len(figures) >= 5
+    for figure in figures:
+        assert figure["room"] - 1 <= figure["wide"] <= figure["room"]
+        assert len(figure["texts"]) > 5
+        assert [text for text in figure["texts"] if text["size"] < 9] == []
+        assert [
+            text for text in figure["texts"] if text["over"] > 4
+        ] == []  # the browser's font is not matplotlib's
+
+
+def test_figures_are_no_wider_than_their_text_needs(browser: chromium.Page, report: Path) -> None:
+    browser.open(report, 1280)
+    assert {figure["wide"] for figure in browser.run(FIGURES)} == {34 * 16}
+
+
 def test_without_scripts_the_tables_are_plain(browser: chromium.Page, report: Path) -> None:
     browser.open(report, scripts=False)
     assert browser.run("document.querySelectorAll('button, input').length") == 0

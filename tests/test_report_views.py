@@ -25,7 +25,7 @@ from recbole_hiersrec.report.html import strong, to_html
 from recbole_hiersrec.report.latex import to_latex
 from recbole_hiersrec.report.markdown import to_markdown
 from recbole_hiersrec.report.page import document, write_report
-from recbole_hiersrec.report.pictures import INK, inline, labelled, svg
+from recbole_hiersrec.report.pictures import INK, LABEL, TITLE, inline, labelled, short, short_names, svg
 from recbole_hiersrec.report.table import ABOVE, BELOW, Table, number_in
 
 EVIL = "<script>alert('1')</script> \"a\", b|c_d & $x$ 50 % \\end{table} **"
@@ -251,7 +251,7 @@ def test_names_are_shown_as_they_are_and_never_as_markup(evil: Path) -> None:
         assert root.find(f"{space}title") is not None
         assert not [one for one in root.iter() if one.tag in (f"{space}script", f"{space}foreignObject")]
     drawn = ElementTree.fromstring((evil / "figures" / "accuracy-toy.svg").read_text())
-    assert f"{EVIL} (every position)" in [text.strip() for text in drawn.itertext()]
+    assert short(EVIL) in [text.strip() for text in drawn.itertext()]
 
 
 def test_drawings_are_the_same_bytes_without_a_date(evil: Path) -> None:
@@ -286,6 +286,41 @@ def test_a_drawing_takes_the_colours_of_its_page() -> None:
     assert " width=" not in page.split(">")[0]
     assert "viewBox" in page.split(">")[0]
     assert 'aria-label="A &quot;title&quot;' in page.split(">")[0]
+
+
+def test_names_are_shortened_in_the_middle_and_never_alike() -> None:
+    assert short("HierSRec") == "HierSRec"
+    assert short("HierSRec with a name that is very, very long") == "HierSRec wit…, very long"
+    assert len(short("m" * 300)) == LABEL
+    assert short("a\x00b\nc\u202ed\ud800") == "a\ufffdb\ufffdc\ufffdd\ufffd"
+    names = short_names(["m" * 40, "m" * 41, "m" * 42, "_a", "b"])
+    assert len(set(names.values())) == 5
+    assert max(map(len, names.values())) <= LABEL
+    assert (names["_a"], names["b"]) == (" _a", "b")
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_hostile_names_of_models_draw_without_a_warning(tmp_path: Path) -> None:
+    names = ["m" * 200, "m" * 201, "a\x00b\x1b\n\u202ec", "_hidden", "\u6a21\u578b $x_1$", "<b>&\"'"]
+    one = {"model": "HierSRec", "candidates": True}
+    models = [
+        one | {"name": name, "settings": {"category_fields": ["class"], "hidden_size": 64 + 2 * number}}
+        for number, name in enumerate(names)
+    ]
+    records = make_records(tmp_path, models=models, seeds=[1, 2])[1]
+    for record in records:
+        record["job"]["dataset"] = "d" * 180
+    write_report(tmp_path / "out", records)
+    found = {path.name.split("-")[0]: path.read_text() for path in (tmp_path / "out" / "figures").iterdir()}
+    assert {"accuracy", "candidates", "latency", "learning"} <= found.keys()
+    for picture in found.values():
+        root = ElementTree.fromstring(picture)
+        shown = [text.text or "" for text in root.iter("{http://www.w3.org/2000/svg}text")]
+        assert max(map(len, shown)) <= TITLE
+    learning = ElementTree.fromstring(found["learning"])
+    assert {name.strip() for name in short_names(names).values()} <= {
+        text.strip() for text in learning.itertext()
+    }
 
 
 def test_what_figures_say(tmp_path: Path) -> None:

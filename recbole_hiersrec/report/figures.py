@@ -11,7 +11,17 @@ from recbole_hiersrec.benchmark.suite import headline
 from recbole_hiersrec.evaluation.slices import TARGET
 from recbole_hiersrec.report.breakdown import levels, pooled_bins, slice_cases
 from recbole_hiersrec.report.looks import MARKERS, Look, rule_looks
-from recbole_hiersrec.report.pictures import INK, MUTED, panels, svg
+from recbole_hiersrec.report.pictures import (
+    HEIGHT,
+    INK,
+    MUTED,
+    PAPER,
+    legend_below,
+    panels,
+    short,
+    short_names,
+    svg,
+)  # fmt: skip
 from recbole_hiersrec.report.tables import (
     Entry,
     accuracy_value,
@@ -23,6 +33,7 @@ from recbole_hiersrec.retrieval.budget import candidate_label
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 Looks = Mapping[str, Look]
@@ -31,6 +42,11 @@ Looks = Mapping[str, Look]
 def draw_all(lines: Sequence[Entry], looks: Looks, title: str) -> dict[str, bytes]:
     """File name stem -> SVG of every figure that the records hold something for."""
     drawn = {}
+    names = dict(
+        zip((line.label for line in lines), short_names(line.plain for line in lines).values(), strict=True)
+    )
+    shown = {names[line.label]: looks[line.model] for line in lines}
+    metric = "{}@{}".format(*headline(*(lines[0].records[0]["job"][key] for key in ("metrics", "ks"))))
     for stem, rows, draw in (
         ("accuracy", _accuracy_rows(lines), _draw_accuracy),
         ("candidates", candidate_rows(lines), _draw_candidates),
@@ -40,12 +56,11 @@ def draw_all(lines: Sequence[Entry], looks: Looks, title: str) -> dict[str, byte
         ("popularity", _popularity_rows(lines), _draw_popularity),
     ):
         if rows:
-            metric, k = headline(lines[0].records[0]["job"]["metrics"], lines[0].records[0]["job"]["ks"])
-            drawn[stem] = _svg(
-                rows, draw, {line.label: looks[line.model] for line in lines}, title, f"{metric}@{k}"
-            )
+            height = max(2.4, 1.1 + 0.26 * len(lines)) if stem == "accuracy" else HEIGHT
+            renamed = [row | {"model": names[row["model"]]} for row in rows]
+            drawn[stem] = _svg(renamed, draw, shown, title, metric, height)
     if any(levels(line) for line in lines):
-        drawn["reliability"] = _reliability(lines, looks, title)
+        drawn["reliability"] = _reliability(lines, names, looks, title)
     return drawn
 
 
@@ -55,10 +70,11 @@ def _svg(
     looks: Looks,
     title: str,
     metric: str,
+    height: float,
 ) -> bytes:
     import pandas as pd
 
-    return svg(lambda axes: draw(axes, pd.DataFrame(rows), looks, metric), title)
+    return svg(lambda axes: draw(axes, pd.DataFrame(rows), looks, metric), title, height)
 
 
 def _accuracy_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -78,10 +94,11 @@ def _draw_accuracy(axes: Axes, frame: pd.DataFrame, looks: Looks, metric: str) -
         if hasattr(bars, "patches"):
             axes.bar_label(bars, fmt="%.4f", padding=8)  # type: ignore[arg-type]
     axes.set(
-        xlabel=f"{metric}, all items ranked" + (" (mean ± SD of seeds)" if several else ""),
+        xlabel=metric + (" (mean ± SD of seeds)" if several else ""),
         ylabel="",
     )
     axes.margins(x=0.15)
+    axes.tick_params(axis="y", labelsize="small")
 
 
 def candidate_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -144,7 +161,8 @@ def _draw_kept(axes: Axes, frame: pd.DataFrame, x: str, errorbar: str | None, me
 
     rules = rule_looks(frame["rule"])
     models = list(dict.fromkeys(frame["model"]))
-    dashes = ["", (4, 1.5), (1, 1), (3, 1, 1, 1), (5, 1, 1, 1, 1, 1)]
+    dashes = [(), (4, 1.5), (1, 1), (3, 1, 1, 1), (5, 1, 1, 1, 1, 1)]
+    dashes += [(number, 2) for number in range(len(dashes) + 1, len(models) + 1)]
     for number, model in enumerate(models):
         for rule, look in rules.items():
             line = frame[(frame["model"] == model) & (frame["rule"] == rule)]
@@ -152,15 +170,12 @@ def _draw_kept(axes: Axes, frame: pd.DataFrame, x: str, errorbar: str | None, me
                 sns.lineplot(
                     line, x=x, y="kept", color=look.colour, marker=look.marker, errorbar=errorbar, ax=axes,
                     label=f"{rule}, {model}" if len(models) > 1 else rule,
-                    dashes=False, linestyle=(0, dashes[number % len(dashes)] or ()),
+                    dashes=False, linestyle=(0, dashes[number]),
                 )  # fmt: skip
     axes.axhline(100, color=MUTED, linestyle="--", linewidth=1)
     axes.set_xscale("log")
-    axes.set(ylabel=f"{metric} kept (% of all-item value)")
-    title = models[0] if len(models) == 1 else None
-    axes.legend(
-        loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", title=title, title_fontsize="small"
-    )
+    axes.set(ylabel=f"{metric} kept (%)")
+    legend_below(axes)
 
 
 def latency_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -190,32 +205,37 @@ def _headline_at(record: Mapping[str, Any], fraction: float | None, rule: str) -
 
 
 def _draw_latency(axes: Axes, frame: pd.DataFrame, looks: Looks, metric: str) -> None:
-    import seaborn as sns
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
     from matplotlib.ticker import LogLocator, NullLocator
 
     kinds = sorted(frame["scored"].unique(), key=lambda kind: (kind != "all items", kind))
     markers = {kind: look.marker for kind, look in rule_looks(kinds).items()} | {"all items": MARKERS[0]}
-    sns.scatterplot(
-        frame,
-        x="ms",
-        y="value",
-        hue="model",
-        style="scored",
-        markers=markers,
-        palette=_colours(looks),
-        s=90,
-        ax=axes,
-    )
+    for row in frame.to_dict("records"):
+        axes.scatter(
+            row["ms"], row["value"], color=looks[row["model"]].colour, marker=markers[row["scored"]], s=70,
+            edgecolors=PAPER, linewidths=0.5,
+        )  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.plot(
+    (edge,) = axes.plot(
         *zip(*((row["ms"], row["value"]) for row in front(frame.to_dict("records"))), strict=True),
-        color=MUTED, linestyle="--", linewidth=1, drawstyle="steps-post", label="none faster and better", zorder=0,
+        color=MUTED, linestyle="--", linewidth=1, drawstyle="steps-post", zorder=0,
     )  # fmt: skip
     axes.set(xlabel="latency of one query (median, ms)", ylabel=metric)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
+    entries: dict[str, Artist] = {
+        model: Patch(color=looks[model].colour) for model in dict.fromkeys(frame["model"])
+    }
+    # A model may be called like a rule: what is a rule's has the colour of no model.
+    entries |= {
+        f"by {kind}" if kind in entries else kind: Line2D(
+            [], [], color=MUTED, marker=markers[kind], linestyle=""
+        )
+        for kind in kinds
+    }
+    legend_below(axes, entries | {"none faster and better": edge})
 
 
 def learning_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -242,7 +262,7 @@ def _draw_learning(axes: Axes, frame: pd.DataFrame, looks: Looks, _: str) -> Non
         palette=_colours(looks), markers={label: look.marker for label, look in looks.items()}, dashes=False, ax=axes,
     )  # fmt: skip
     axes.set(xlabel="training time (s)", ylabel=f"validation {frame['metric'].iloc[0]}")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", title=None)
+    legend_below(axes)
 
 
 def _popularity_rows(lines: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -276,15 +296,17 @@ def _draw_popularity(axes: Axes, frame: pd.DataFrame, looks: Looks, metric: str)
         ax=axes,
     )
     axes.set(xlabel="", ylabel=metric + (" (mean ± SD of seeds)" if several else ""))
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", title=None)
+    legend_below(axes)
 
 
-def _reliability(lines: Sequence[Entry], looks: Looks, title: str) -> bytes:
+def _reliability(lines: Sequence[Entry], names: Mapping[str, str], looks: Looks, title: str) -> bytes:
     """A panel a level; each model's bins are those of all its seeds together."""
-    names = list(dict.fromkeys(level for line in lines for level in levels(line)))
-    return panels(
-        [partial(_draw_reliability, lines=lines, looks=looks, level=level) for level in names], title
-    )
+    from matplotlib.patches import Patch
+
+    found = list(dict.fromkeys(level for line in lines for level in levels(line)))
+    legend = {names[line.label]: Patch(color=looks[line.model].colour) for line in lines if levels(line)}
+    draws = [partial(_draw_reliability, lines=lines, looks=looks, level=level) for level in found]
+    return panels(draws, title, legend=legend)
 
 
 def _draw_reliability(axes: Axes, lines: Sequence[Entry], looks: Looks, level: str) -> None:
@@ -294,20 +316,14 @@ def _draw_reliability(axes: Axes, lines: Sequence[Entry], looks: Looks, level: s
         if points:
             confidence, accuracy, count = zip(*points, strict=True)
             areas = [200 * cases / sum(count) for cases in count]
-            axes.plot(confidence, accuracy, color=looks[line.model].colour, linewidth=1, label=line.label)
-            axes.scatter(
-                confidence,
-                accuracy,
-                s=areas,
-                color=[looks[line.model].colour],
-                marker=looks[line.model].marker,
-            )
+            look = looks[line.model]
+            axes.plot(confidence, accuracy, color=look.colour, linewidth=1)
+            axes.scatter(confidence, accuracy, s=areas, color=[look.colour], marker=look.marker)
             largest = max(largest, *confidence, *accuracy)
     axes.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1)
     limits = (0, 1.05 * largest)
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="predicted probability", ylabel="share right")
-    axes.set_title(level, fontsize="small")
-    axes.legend(fontsize="x-small", title=None)
+    axes.set_title(short(level), fontsize="small")
 
 
 def _colours(looks: Looks) -> dict[str, str]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recbole_hiersrec.report.pictures import svg
+from recbole_hiersrec.report.pictures import legend_below, short, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,8 +17,8 @@ STUDY_CAPTIONS = {
     "importance": "How much each setting matters (PED-ANOVA).",
     "front": "Both objectives of each trial; on the line those that no other one beats in both.",
 }
-LABEL = 8
-"""Points of tick labels of the parallel coordinates."""
+SMALL = 10
+"""Points of labels in the parallel coordinates, which lie below each other, since their names have no room beside."""
 
 
 def draw_study(study: Mapping[str, Any]) -> dict[str, bytes]:
@@ -28,7 +28,9 @@ def draw_study(study: Mapping[str, Any]) -> dict[str, bytes]:
     drawn = {}
     if done:
         drawn["history"] = svg(lambda axes: _history(axes, study), title)
-        drawn["parallel"] = svg(lambda axes: _parallel(axes, study, done), title)
+        drawn["parallel"] = svg(
+            lambda axes: _parallel(axes, study, done), title, 0.8 + 0.45 * (1 + len(study["space"]))
+        )
     if study["importance"]:
         drawn["importance"] = svg(lambda axes: _importance(axes, study["importance"]), title)
     if study["front"]:
@@ -54,7 +56,7 @@ def _history(axes: Axes, study: Mapping[str, Any]) -> None:
         axes.scatter(*zip(*pruned, strict=True), facecolors="none", edgecolors=blue, label="pruned", zorder=3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="trial", ylabel=f"validation {study['objectives'][0]}")
-    axes.legend()
+    legend_below(axes)
 
 
 def _parallel(axes: Axes, study: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> None:
@@ -67,16 +69,15 @@ def _parallel(axes: Axes, study: Mapping[str, Any], done: Sequence[Mapping[str, 
     for trial in sorted(done, key=lambda trial: trial["values"][0]):
         share = (trial["values"][0] - low) / (high - low) if high > low else 1.0
         places = [_place(study["space"][name], trial["params"].get(name)) for name in names]
-        axes.plot(range(len(names) + 1), [*places, share], color=shade(share), alpha=0.3 + 0.7 * share)
-    for column, name in enumerate(names):
-        for place, label in _ticks(study["space"][name]):
-            axes.annotate(label, (column, place), fontsize=LABEL, ha="right", va="center")
-    for place, value in ((0.0, low), (1.0, high)):
-        axes.annotate(f"{value:.4f}", (len(names), place), fontsize=LABEL, ha="left", va="center")
-    axes.set_xticks(
-        range(len(names) + 1), [*names, study["objectives"][0]], rotation=30, ha="right", fontsize=LABEL
-    )
-    axes.set(yticks=[], xlim=(-0.7, len(names) + 0.7))
+        axes.plot([*places, share], range(len(names) + 1), color=shade(share), alpha=0.3 + 0.7 * share)
+    ticks = [*(_ticks(study["space"][name]) for name in names), [(0.0, f"{low:.4f}"), (1.0, f"{high:.4f}")]]
+    for row, marks in enumerate(ticks):
+        for place, label in marks:
+            side = "left" if place < 0.05 else "right" if place > 0.95 else "center"
+            axes.annotate(short(label), (place, row + 0.12), fontsize=SMALL, ha=side, va="top")
+    labels = [short(name) for name in (*names, study["objectives"][0])]
+    axes.set_yticks(range(len(names) + 1), labels, fontsize=SMALL)
+    axes.set(xticks=[], xlim=(-0.15, 1.03), ylim=(len(names) + 0.7, -0.3))
 
 
 def _place(parameter: Mapping[str, Any], value: Any) -> float:
@@ -94,15 +95,16 @@ def _place(parameter: Mapping[str, Any], value: Any) -> float:
 
 def _ticks(parameter: Mapping[str, Any]) -> list[tuple[float, str]]:
     if "choice" in parameter:
-        return [(_place(parameter, value), f"{value} ") for value in parameter["choice"]]
+        return [(_place(parameter, value), str(value)) for value in parameter["choice"]]
     ends = parameter.get("float") or parameter["int"]
-    return [(_place(parameter, end), f"{end:g} ") for end in dict.fromkeys(ends)]
+    return [(_place(parameter, end), f"{end:g}") for end in dict.fromkeys(ends)]
 
 
 def _importance(axes: Axes, shares: Mapping[str, float]) -> None:
     import seaborn as sns
 
-    sns.barplot(x=list(shares.values()), y=list(shares), color=sns.color_palette("colorblind")[0], ax=axes)
+    names = [short(name) for name in shares]
+    sns.barplot(x=list(shares.values()), y=names, color=sns.color_palette("colorblind")[0], ax=axes)
     for bars in axes.containers:
         axes.bar_label(bars, fmt="%.2f", padding=4)  # type: ignore[arg-type]
     axes.set(xlabel="share of the importance", ylabel="")
@@ -122,4 +124,4 @@ def _front(axes: Axes, study: Mapping[str, Any], done: Sequence[Mapping[str, Any
     )
     unit = "ms, median of one request" if study["objectives"][1] == "latency" else "share of all items"
     axes.set(xlabel=f"{study['objectives'][1]} ({unit})", ylabel=f"validation {study['objectives'][0]}")
-    axes.legend()
+    legend_below(axes)

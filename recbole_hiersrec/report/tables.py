@@ -46,6 +46,11 @@ class Entry:
         )
 
     @property
+    def plain(self) -> str:
+        """The label without the way of training, as figures have room for."""
+        return self.model + self.label.removeprefix(label(self.records[0]))
+
+    @property
     def names(self) -> set[str]:
         """All that tables call it."""
         return {self.model, self.label, self.short}
