@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -42,6 +42,17 @@ def replace_file(new: Path, target: Path) -> None:
     _sync(new)
     os.replace(new, target)
     _sync_folder(target.parent)
+
+
+def free_for_files(paths: Iterable[Path]) -> None:
+    """Ask before the first of several files is written.
+
+    Raises:
+        InputError: something that is no file stands where one would be written.
+    """
+    for path in paths:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: is no file; a file of this name would be written")
 
 
 def writable_folder(folder: Path) -> Path:

@@ -11,6 +11,9 @@ import typer
 
 from recbole_hiersrec.errors import HierSRecError, harmless
 
+DEFECT = 70
+"""Exit status of what nobody foresaw (EX_SOFTWARE)."""
+
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -36,3 +39,12 @@ def one_line_errors(
             traceback.print_exc()
         typer.echo(f"\nhiersrec: stopped; {kept}", err=True)
         raise typer.Exit(130) from None
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
+    except Exception as error:
+        # Not 1: that is what a gate says of accuracy that fell.
+        traceback.print_exc()
+        typer.echo(
+            f"hiersrec: {type(error).__name__}, a defect of hiersrec: please report the lines above", err=True
+        )
+        raise typer.Exit(DEFECT) from None

@@ -25,7 +25,7 @@ from recbole_hiersrec.model.network import HierSRecNetwork
 from recbole_hiersrec.queries import Apart, Queries
 
 ITEM_BIAS = "item bias"
-APART = "scored apart"
+APART = "remembered"
 """The bonus of items that an index does not know of, such as the repeat term of the session's own items."""
 _AT_ONCE = 1 << 16  # items whose parts are held at a time
 

@@ -85,7 +85,10 @@ class Recommender:
             )
         model = served_model(content, where)
         try:
-            return cls(model, content.serving, masked=content.config.get("history") == "masked")
+            loaded = cls(model, content.serving, masked=content.config.get("history") == "masked")
+            # Libraries load and prepare much on their first call; the first answer's time shall be an answer's.
+            loaded.recommend([[loaded.model.catalogue.tokens[0]]], k=1, explain=True)
+            return loaded
         except InputError as error:
             raise CheckpointError(f"checkpoint {where}: {error}") from None
 

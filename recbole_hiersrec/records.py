@@ -30,9 +30,12 @@ def read_text(text: str) -> Any:
     """What :func:`as_text` wrote, or any other JSON as it is.
 
     Raises:
-        ValueError: the text is no JSON, or a row has another length than its table has columns.
+        ValueError: the text is no JSON or nested too deep, or a row has another length than its table has columns.
     """
-    found = json.loads(text)
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
     return {name: _rows(name, value) for name, value in found.items()} if isinstance(found, dict) else found
 
 

@@ -125,7 +125,7 @@ def test_every_contribution_is_centred() -> None:
     explainer = Explainer(model)
     with torch.no_grad():
         found = explainer.contributions(model.encode(HISTORY), EVERY)
-    assert list(found) == ["id", "title", "a", "b", "c", "brand", "item bias", "scored apart"]
+    assert list(found) == ["id", "title", "a", "b", "c", "brand", "item bias", "remembered"]
     for part, values in found.items():
         assert values.mean(1).abs().max() < 1e-5, part
         assert values.std() > 0.01, part
@@ -135,7 +135,7 @@ def test_the_bonus_by_hand() -> None:
     """Row 0 saw items 3 and 7, twice and once: 2 of 30 items get 2.5 each."""
     model = Model(apart=True)
     with torch.no_grad():
-        found = Explainer(model).contributions(model.encode(HISTORY), EVERY)["scored apart"]
+        found = Explainer(model).contributions(model.encode(HISTORY), EVERY)["remembered"]
     assert found[0, 2] == pytest.approx(2.5 * (1 - 2 / 30))
     assert found[0, 0] == pytest.approx(-2.5 * 2 / 30)
     assert found[3, 4] == pytest.approx(3.0 * (1 - 1 / 30))

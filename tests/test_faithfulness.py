@@ -111,7 +111,7 @@ def test_the_bonus_of_followers_is_a_part_that_can_be_dropped(fields: tuple[str,
             named.add(item.named)
             others = scores[row][torch.arange(30) != first[row]]
             lost.append(float((others > item.score - item.contributions[item.named]).sum()))
-    assert "scored apart" in named
+    assert "remembered" in named
     assert measure(model)["part"].named.mean == pytest.approx(np.mean(lost))
 
 

@@ -69,6 +69,7 @@ ORDER = (
     "pretraining",
     "benchmark.parent",
     "benchmark.rankfiles",
+    "benchmark.shape",
     "benchmark.store",
     "benchmark.checks",
     "benchmark.needs",

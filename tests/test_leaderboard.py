@@ -160,6 +160,11 @@ def test_wrong_folders_are_one_line(suites: list[Path], tmp_path: Path) -> None:
         assert message in found.stderr
         assert len(found.stderr.splitlines()) == 1
         assert not (tmp_path / "site").exists()
+    (tmp_path / "taken" / "index.html").mkdir(parents=True)
+    found = build(suites[0], "--out", tmp_path / "taken")
+    assert (found.exit_code, len(found.stderr.splitlines())) == (2, 1)
+    assert "index.html: is no file" in found.stderr
+    assert not (tmp_path / "taken" / "records").exists()
     found = build(suites[0], tmp_path / "plain", "--out", tmp_path / "site")
     assert found.stdout.splitlines()[0] == f"left out, no suite's folder: {tmp_path / 'plain'}"
 

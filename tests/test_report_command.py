@@ -139,6 +139,11 @@ def value(folder: Path, section: str, number: Any) -> None:
     path.write_text(json.dumps(record))
 
 
+def instead(folder: Path, section: str, content: Any) -> None:
+    path = first_job(folder) / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {section: content}))
+
+
 BROKEN: list[tuple[Callable[[Path], Any], str]] = [
     (lambda folder: shutil.rmtree(folder), "no folder"),
     (lambda folder: [shutil.rmtree(folder), folder.mkdir()], "jobs.json is missing"),
@@ -146,9 +151,15 @@ BROKEN: list[tuple[Callable[[Path], Any], str]] = [
     (lambda folder: (folder / "jobs.json").write_text("{"), "jobs.json is damaged"),
     (lambda folder: (first_job(folder) / "record.json").write_text('{"sch'), "is truncated or not a record"),
     (schema, "record schema 2, this version reads 1"),
-    (lambda folder: value(folder, "accuracy", "high"), "section 'accuracy', row 2: value 'high'"),
-    (lambda folder: value(folder, "timing", float("nan")), "section 'timing', row 2: value nan"),
+    (lambda folder: value(folder, "accuracy", "high"), "section 'accuracy', row 2, value: received 'high', input"),
+    (lambda folder: value(folder, "timing", float("nan")), "section 'timing', row 2, value: received nan, input"),
     (lambda folder: (first_job(folder) / "ranks.npz").write_bytes(b"PK"), "ranks.npz"),
+    (lambda folder: (first_job(folder) / "ranks.npz").unlink(), "ranks.npz is missing, so HierSRec seed 2026 cannot"),
+    (lambda folder: (first_job(folder) / "record.json").write_text("[" * 100_000), "(nested too deep)"),
+    (lambda folder: instead(folder, "machine", {}), "section 'machine', processor: received nothing, field required"),
+    (lambda folder: instead(folder, "calibration", {"x": 1}), "section 'calibration': received {'x': 1}, input should"),
+    (lambda folder: instead(folder, "training", {}), "section 'training', seconds: received nothing"),
+    (lambda folder: instead(folder, "job", []), "section 'job': received [], input should"),
     (lambda folder: (folder / "skipped.json").write_text("[]"), "skipped.json is damaged"),
 ]  # fmt: skip
 
@@ -190,6 +201,32 @@ def test_a_file_in_the_way_is_one_line(suite: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     assert "cannot be written" in refused(suite, "--out", tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["report.html", "accuracy.csv", "figures/accuracy-toy.svg"])
+def test_a_folder_in_the_way_of_one_file_keeps_all_others_from_being_written(
+    suite: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "out" / name).mkdir(parents=True)
+    assert f"{name}: is no file; a file of this name would be written" in refused(
+        suite, "--out", tmp_path / "out"
+    )
+    assert content(tmp_path / "out") == {}
+
+
+def test_a_defect_has_an_exit_status_of_its_own(suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not 1, which says of a comparison that accuracy fell."""
+
+    def broken(*_: Any) -> None:
+        raise KeyError("unforeseen")
+
+    monkeypatch.setattr("recbole_hiersrec.report.page.compare", broken)
+    for arguments in ((suite,), (suite, "--against", suite)):
+        monkeypatch.setattr("recbole_hiersrec.report.against.compare_suites", broken)
+        found = hiersrec(*arguments)
+        assert found.exit_code == 70
+        assert "Traceback" in found.stderr
+        assert found.stderr.splitlines()[-1].startswith("hiersrec: KeyError, a defect of hiersrec")
 
 
 def test_it_waits_for_a_bench_that_writes(suite: Path) -> None:

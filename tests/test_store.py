@@ -196,7 +196,7 @@ def test_a_disk_that_is_full_keeps_no_job_locked(
         ),
         (
             lambda text: json.dumps(json.loads(text) | {"accuracy": None}),
-            "section 'accuracy' is missing or not a list",
+            "section 'accuracy': received None, input should be a valid list",
         ),
     ],
 )

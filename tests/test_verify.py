@@ -366,8 +366,9 @@ UNREADABLE: list[tuple[Callable[[Path, Path], Any], str]] = [
     (lambda _, job: (job / "ranks.npz").write_bytes(b"PK no zip"), r"ranks.npz is damaged"),
     (lambda _, job: (job / "ranks.npz").unlink(), r"ranks.npz is damaged: .*No such file"),
     (replace("record.json", '"schema": 1', '"schema": 2'), r"record.json: record schema 2, this version reads 1"),
-    (replace("record.json", '"value"', '"worth"'), r"section 'accuracy', row 1: value None, allowed: finite numbers"),
-    (replace("record.json", '"metric"', '"measure"'), r"record.json: row 1 of its accuracy is damaged: KeyError"),
+    (replace("record.json", '"value"', '"worth"'), r"section 'accuracy', row 1, value: received nothing, field"),
+    (replace("record.json", '"metric"', '"measure"'), r"section 'accuracy', row 1, metric: received nothing, field"),
+    (replace("record.json", '"item_fraction"', '"part"'), r"record.json: row 1 of its accuracy is damaged: KeyError"),
     (replace("record.json", "{", "["), r"record.json is truncated or not a record"),
 ]  # fmt: skip
 

@@ -15,7 +15,6 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from math import isfinite
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -30,16 +29,13 @@ from recbole_hiersrec.atomic import (
     write_text,
 )
 from recbole_hiersrec.benchmark.rankfiles import FILE
+from recbole_hiersrec.benchmark.shape import misshapen
 from recbole_hiersrec.errors import InputError
 from recbole_hiersrec.records import read_text
 
 SCHEMA = 1
 STATE, LOCK, MODEL = "state", "lock", "model"
 SKIPPED = "skipped.json"
-SECTIONS = {
-    "status": str, "suite": str, "job": dict, "data": dict, "training": dict, "accuracy": list,
-    "timing": list, "machine": dict, "versions": dict,
-}  # fmt: skip
 
 
 class JobStore:
@@ -308,16 +304,8 @@ def read_record(folder: Path, key: str) -> dict[str, Any]:
         raise InputError(f"{path}: record schema {received!r}, this version reads {SCHEMA}{remedy}")
     if record.get("key") != key:
         raise InputError(f"{path}: is the record of job {record.get('key')!r}, expected {key!r}{remedy}")
-    for section, kind in SECTIONS.items():
-        if not isinstance(record.get(section), kind):
-            raise InputError(f"{path}: section '{section}' is missing or not a {kind.__name__}{remedy}")
-    for section in ("accuracy", "timing"):
-        for number, row in enumerate(record[section], start=1):
-            value = row.get("value") if isinstance(row, dict) else None
-            if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-                raise InputError(
-                    f"{path}: section '{section}', row {number}: value {value!r}, allowed: finite numbers{remedy}"
-                )
+    if fault := misshapen(record):
+        raise InputError(f"{path}: {fault}{remedy}")
     return record
 
 

@@ -32,8 +32,11 @@ def claim(title: str, records: Sequence[Record], comparison: Comparison | None =
     best, name = ranked[0], headline_name(records[0])
     text = f"**{title}**: {best.model} has the highest {name}, {_headline(best)}"
     if len(ranked) > 1:
-        tie = ranked[1].mean(tables.headline_value) == best.mean(tables.headline_value)
-        text += f", {'level with' if tie else 'before'} {ranked[1].model} with {_headline(ranked[1])}"
+        second = ranked[1]
+        tie = f"{second.mean(tables.headline_value):.4f}" == f"{best.mean(tables.headline_value):.4f}"
+        text += f", {'level with' if tie else 'before'} {second.model} with {_headline(second)}"
+        if comparison and comparison.has_tests and comparison.reference not in (best.model, second.model):
+            text += " (not tested against each other)"
     sure = comparison.sentence(best.model) if comparison else ""
     tested = comparison is not None and comparison.has_tests
     lines = [f"{line}." for line in (*_all_candidates(records, ranked), caution(records, tested)[:-1])]

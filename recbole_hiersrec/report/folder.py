@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from recbole_hiersrec.benchmark.rankfiles import ranks_path
 from recbole_hiersrec.benchmark.runner import load_jobs, load_record
 from recbole_hiersrec.benchmark.store import JobStore
 from recbole_hiersrec.benchmark.suite import Job
@@ -46,6 +47,12 @@ def read_suite(folder: Path) -> Suite:
     done = [job for job in jobs if (store.path(job.key) / "record.json").exists()]
     if not done:
         raise InputError(f"{folder}: none of its {len(jobs)} jobs is finished; run hiersrec bench first")
+    for job in done:
+        if not ranks_path(folder, job.key).exists():
+            raise InputError(
+                f"{ranks_path(folder, job.key)} is missing, so {job.name} seed {job.seed} cannot be compared; "
+                f"bring it back, or delete the folder {store.path(job.key)} to run this job again"
+            )
     left = [job for job in jobs if job not in done]
     return Suite(
         folder,

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recbole_hiersrec.atomic import writable_folder, write_bytes, write_text
+from recbole_hiersrec.atomic import free_for_files, writable_folder, write_bytes, write_text
 from recbole_hiersrec.benchmark.needs import ATTRIBUTE, FEATURES
 from recbole_hiersrec.benchmark.rankfiles import candidate_keys
 from recbole_hiersrec.benchmark.store import JobStore
@@ -144,12 +144,19 @@ def build(folders: Sequence[Path], out: Path) -> list[Path]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"suite {twice[0]}: received twice, allowed: folders of different names")
     page = render(suites)
-    for suite, name in zip(suites, names, strict=True):
-        folder = writable_folder(out / "records" / name)
-        for record in suite.records:
-            own = JobStore(suite.folder).path(record["key"]) / "record.json"
-            write_bytes(folder / f"{record['key']}.json", own.read_bytes())
-    write_text(writable_folder(out) / PAGE, page)
+    copies = [
+        (
+            JobStore(suite.folder).path(record["key"]) / "record.json",
+            out / "records" / name / f"{record['key']}.json",
+        )
+        for suite, name in zip(suites, names, strict=True)
+        for record in suite.records
+    ]
+    free_for_files([writable_folder(out) / PAGE, *(copy for _, copy in copies)])
+    for own, copy in copies:
+        writable_folder(copy.parent)
+        write_bytes(copy, own.read_bytes())
+    write_text(out / PAGE, page)
     return left_out
 
 

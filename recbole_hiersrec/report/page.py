@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from recbole_hiersrec.atomic import writable_folder, write_bytes, write_text
+from recbole_hiersrec.atomic import free_for_files, writable_folder, write_bytes, write_text
 from recbole_hiersrec.benchmark.suite import Job, labels
 from recbole_hiersrec.benchmark.tuned import read_study
 from recbole_hiersrec.errors import InputError, nearest
@@ -113,6 +113,8 @@ def write_report(
     if "md" in formats:
         texts["report.md"] = to_markdown(blocks)
     target = writable_folder(out or folder)
+    drawn_to = [target / "figures" / name for name in figures] if "md" in formats else []
+    free_for_files([*drawn_to, *(target / name for name in texts)])
     if "md" in formats:
         _write_figures(target / "figures", figures, tidy=out is None)
     for name, text in texts.items():
