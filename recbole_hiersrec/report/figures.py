@@ -174,6 +174,10 @@ def _draw_kept(axes: Axes, frame: pd.DataFrame, x: str, errorbar: str | None, me
                 )  # fmt: skip
     axes.axhline(100, color=MUTED, linestyle="--", linewidth=1)
     axes.set_xscale("log")
+    axes.ticklabel_format(axis="y", useOffset=False)
+    low, high = axes.get_ylim()
+    if high - low < 1:  # hundredths of a percent are not to look like much
+        axes.set_ylim((low + high - 1) / 2, (low + high + 1) / 2)
     axes.set(ylabel=f"{metric} kept (%)")
     legend_below(axes)
 
