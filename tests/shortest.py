@@ -1,16 +1,19 @@
 """The command `hiersrec`, but for how long it works: one step of training, one model, seed and rule, two trials.
 
 Tests run the commands of the documentation with it; all else is as for a user. A suite that names its reference
-keeps two models, so that there is something to compare.
+keeps two models, so that there is something to compare. `tune export` writes into properties/model/ of the folder
+HIERSREC_TEST_EXPORTS, if there is one in the environment.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from recbole_hiersrec import cli
+from recbole_hiersrec import cli, resources
 from recbole_hiersrec.benchmark import suite as suites
 from recbole_hiersrec.settings import SuiteSettings
 from recbole_hiersrec.tuning import requests
@@ -46,6 +49,8 @@ def short(suite: SuiteSettings) -> SuiteSettings:
 if __name__ == "__main__":
     suites.load_suite = shortened(suites.load_suite)
     requests.parse = shortened(requests.parse)  # type: ignore[attr-defined]
+    if exports := os.environ.get("HIERSREC_TEST_EXPORTS"):
+        resources.tuned_settings = lambda name: Path(exports) / "properties" / "model" / f"{name}.yaml"
     words = sys.argv[1:]
     before = ["", *words]
     sys.argv = ["hiersrec", *(LEAST.get(option, word) for option, word in zip(before, words, strict=False))]

@@ -1,6 +1,9 @@
 """README and docs/: every block of code is run, or read by what reads it; commands exist, and links lead somewhere.
 
-The pages of :data:`STORIES` are followed from top to bottom in an empty folder, as a reader would.
+The pages of :data:`STORIES` are followed from top to bottom in an empty folder, as a reader would. So are the README
+and what goes on from it (:data:`README_STORY`), with the files of a made-up shop. Only parsed are commands that want
+what cannot be brought along (:data:`WANTED`) and docs/reproduce.md, whose suites and scripts take hours on data to
+fetch: the scripts have tests of their own.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import made
+import pandas as pd
 import pytest
 import typer
 import yaml
@@ -39,6 +43,13 @@ STORIES = (
     "docs/report.md",
     "docs/recommend.md",
 )
+README_STORY = ("README.md", "docs/tune.md")
+WANTED = {
+    "FOLDER": "a public data set's files",
+    "make": "what runs these tests",
+    "optuna-dashboard": "a server",
+}
+"""Words of commands that are not run, and what stands in the way."""
 GIVEN = {"docs/report.md": ("runs/quickstart", "results/quickstart")}
 """Folders that a page takes for granted: copies of the published quickstart."""
 LANGUAGES = {"python", "yaml", "sh", "csv"}
@@ -77,11 +88,62 @@ def test_a_story_can_be_followed(page: str, tmp_path: Path) -> None:
                 follow(line, tmp_path)
 
 
-def follow(line: str, folder: Path) -> None:
-    """Run a line for a shell if it is one of `hiersrec`; what installs is the tests' own environment here."""
+@pytest.mark.slow
+@pytest.mark.timeout(PATIENCE)
+def test_the_readme_can_be_followed(tmp_path: Path) -> None:
+    make_shop(tmp_path)
+    (suite,) = (block.text for block in blocks("README.md") if "models:" in block.text)
+    (tmp_path / "my-suite.yaml").write_text(suite, encoding="utf-8")
+    lines = [line for page in README_STORY for line in shell_lines(page)]
+    left = [line for line in lines if WANTED.keys() & set(line.split())]
+    assert len(left) <= 5
+    for line in lines:
+        if line not in left:
+            if "other-machine/my-suite" in line:
+                shutil.copytree(tmp_path / "runs/my-suite", tmp_path / "other-machine/my-suite")
+            follow(line.replace("results/*", "results/my-suite"), tmp_path, tmp_path)
+    assert {"my-shop", "my-suite"} <= {path.name for path in tmp_path.glob("*/*")}
+    wanted = (
+        "results/my-suite/report.html",
+        "both/my-suite/accuracy.csv",
+        "paper/report.tex",
+        "site/index.html",
+        "properties/model/HierSRec.my-shop.yaml",
+        "model/checkpoint.json",
+        "recs.parquet",
+    )
+    assert [name for name in wanted if not (tmp_path / name).is_file()] == []
+
+
+def make_shop(folder: Path) -> None:
+    """clicks.parquet and products.csv, with the columns that the README's commands name."""
+    run(
+        [sys.executable, SHORTEST, "data", "generate", "raw", "--clicks", "6000", "--items", "200",
+         "--level-sizes", "3,8,20"], folder,
+    )  # fmt: skip
+    clicks = pd.read_parquet(folder / "raw/events.parquet")
+    items = pd.read_csv(folder / "raw/items.csv", dtype=str)
+    sku = {item: f"B{number:03}" for number, item in enumerate(items["item"], start=1)}
+    clicks["item"] = clicks["item"].astype(str).map(sku)
+    items["item"] = items["item"].map(sku)
+    clicks.rename(columns={"session": "visit_id", "item": "sku", "time": "ts"}).to_parquet(
+        folder / "clicks.parquet"
+    )
+    items.rename(columns={"item": "sku", "level_1": "dept", "level_2": "category", "level_3": "type"}).to_csv(
+        folder / "products.csv", index=False
+    )
+
+
+def follow(line: str, folder: Path, exports: Path | None = None) -> None:
+    """Run a line for a shell if it is one of `hiersrec`; what installs is the tests' own environment here.
+
+    ``exports`` gets what `tune export` would write beside the defaults of this checkout.
+    """
     words = shlex.split(line, comments=True)
     given = dict(word.split("=", 1) for word in words if re.match(r"[A-Z]+=", word))
     words = words[len(given) :]
+    if exports is not None:
+        given["HIERSREC_TEST_EXPORTS"] = str(exports)
     if words[0] == "hiersrec":
         run([sys.executable, SHORTEST, *words[1:]], folder, given)
 
