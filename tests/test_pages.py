@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import made
-import pandas as pd
+import polars as pl
 import pytest
 import typer
 import yaml
@@ -121,16 +121,13 @@ def make_shop(folder: Path) -> None:
         [sys.executable, SHORTEST, "data", "generate", "raw", "--clicks", "6000", "--items", "200",
          "--level-sizes", "3,8,20"], folder,
     )  # fmt: skip
-    clicks = pd.read_parquet(folder / "raw/events.parquet")
-    items = pd.read_csv(folder / "raw/items.csv", dtype=str)
+    clicks = pl.read_parquet(folder / "raw/events.parquet")
+    items = pl.read_csv(folder / "raw/items.csv", infer_schema=False)
     sku = {item: f"B{number:03}" for number, item in enumerate(items["item"], start=1)}
-    clicks["item"] = clicks["item"].astype(str).map(sku)
-    items["item"] = items["item"].map(sku)
-    clicks.rename(columns={"session": "visit_id", "item": "sku", "time": "ts"}).to_parquet(
-        folder / "clicks.parquet"
-    )
-    items.rename(columns={"item": "sku", "level_1": "dept", "level_2": "category", "level_3": "type"}).to_csv(
-        folder / "products.csv", index=False
+    renamed = pl.col("item").cast(pl.String).replace_strict(sku).alias("sku")
+    clicks.select(renamed, visit_id="session", ts="time").write_parquet(folder / "clicks.parquet")
+    items.select(renamed, dept="level_1", category="level_2", type="level_3").write_csv(
+        folder / "products.csv"
     )
 
 
