@@ -132,7 +132,7 @@ def report(
 ) -> None:
     """Make a suite's report anew from its records and ranks.
 
-    With --against: exit status 1 if a metric fell significantly, 2 if nothing could be compared.
+    With --against: exit status 1 if a metric fell significantly or a line is gone, 2 if nothing could be compared.
     """
     with one_line_errors(debug, "every file is whole, as it was before or new"):
         from recbole_hiersrec.report.against import compare_suites, write_changes

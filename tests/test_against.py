@@ -196,8 +196,10 @@ def test_what_is_new_gone_or_otherwise_set_is_listed(old: Path, new: Path, tmp_p
 
     epochs = json.loads((jobs(new, "HierSRec")[0] / "record.json").read_text())["job"]["limits"]["epochs"]
     edit(new, "HierSRec", settled)
-    remarks = between(new, before).remarks
-    assert remarks == [
+    found = between(new, before)
+    assert found.status == 1
+    assert found.summary().endswith("the same: 1, gone: 2.")
+    assert found.remarks == [
         f"new: {WHERE}: SequentialPop",
         f"gone: {WHERE}: SASRecAllPositions",
         f"other seeds: {WHERE}: HierSRec: 1 2, now 1",
@@ -210,6 +212,8 @@ def test_what_is_not_ranked_is_not_compared(old: Path, new: Path) -> None:
     edit(new, "HierSRec", lambda record: record.update(status="time limit"))
     found = between(new, old)
     assert {one.model for one in found.changes} == {"SASRecAllPositions", "SequentialPop"}
+    assert {one.verdict for one in found.changes} == {"the same"}
+    assert found.status == 1  # a job that fails now is no green gate
     assert found.remarks == [
         f"gone: {WHERE}: HierSRec",
         f"not ranked in the new one (seeds are missing, or the clock stopped it): {WHERE}: HierSRec",

@@ -41,6 +41,7 @@ from recbole_hiersrec.report.tables import Entry, entries
 from recbole_hiersrec.retrieval.budget import candidate_label
 
 FELL, ROSE, NOT_SURE, SAME = "fell", "rose", "not significant", "the same"
+NEW, GONE = "new", "gone"
 NOTE = (
     f"Each test case with its mean over the seeds. 95 %: {RESAMPLES:,} bootstrap resamples of whole sessions; p: "
     "two-sided randomisation test, signs of whole sessions flipped; Holm: corrected over the comparisons of all tables "
@@ -122,11 +123,16 @@ class Changes:
     remarks: Sequence[str]
 
     @property
+    def gone(self) -> int:
+        """How many of the remarks say that something is gone: a model that fails now fell, too."""
+        return sum(remark.startswith(f"{GONE}: ") for remark in self.remarks)
+
+    @property
     def status(self) -> int:
-        """Exit status: 1 if something fell, 2 if nothing was compared."""
+        """Exit status: 1 if something fell or is gone, 2 if nothing was compared."""
         if not self.changes:
             return 2
-        return int(any(change.verdict == FELL for change in self.changes))
+        return int(self.gone > 0 or any(change.verdict == FELL for change in self.changes))
 
     def summary(self) -> str:
         """One line."""
@@ -136,6 +142,7 @@ class Changes:
             word: sum(change.verdict == word for change in self.changes)
             for word in (FELL, ROSE, NOT_SURE, SAME)
         }
+        counts |= {GONE: self.gone} if self.gone else {}
         return ", ".join(f"{word}: {number}" for word, number in counts.items()) + "."
 
     def document(self) -> list[Block]:
@@ -202,8 +209,8 @@ def compare_suites(new: Suite, old: Suite, metric: str | None = None) -> Changes
                 f"--metric: received '{metric}', allowed: {', '.join(known)}{nearest(metric, known)}"
             )
     changes: list[Change] = []
-    remarks = [f"new: {': '.join(group)}" for group in groups if group not in before]
-    remarks += [f"gone: {': '.join(group)}" for group in before if group not in groups]
+    remarks = [f"{NEW}: {': '.join(group)}" for group in groups if group not in before]
+    remarks += [f"{GONE}: {': '.join(group)}" for group in before if group not in groups]
     for group in (group for group in groups if group in before):
         name = metric or "{}@{}".format(
             *headline(groups[group][0]["job"]["metrics"], groups[group][0]["job"]["ks"])
@@ -253,8 +260,8 @@ def _lines(
 ) -> tuple[list[tuple[Entry, Entry]], list[str]]:
     """(lines that both have; what is new, gone or not ranked)."""
     now, then = ({line.model: line for line in entries(records) if line.ranked} for records in (new, old))
-    remarks = [f"new: {group}: {model}" for model in now if model not in then]
-    remarks += [f"gone: {group}: {model}" for model in then if model not in now]
+    remarks = [f"{NEW}: {group}: {model}" for model in now if model not in then]
+    remarks += [f"{GONE}: {group}: {model}" for model in then if model not in now]
     for which, records, ranked in (("new", new, now), ("old", old, then)):
         names = sorted({record["job"]["name"] for record in records} - ranked.keys())
         remarks += [
@@ -277,7 +284,7 @@ def _changes(
         remarks.append(f"other settings: {where}: {settings}")
     now, then = ([read_ranks(folder, record) for record in one.records] for folder, one in (new, old))
     keys, old_keys = candidate_keys(line.records[0]), candidate_keys(before.records[0])
-    for word, found, others in (("new", keys, old_keys), ("gone", old_keys, keys)):
+    for word, found, others in ((NEW, keys, old_keys), (GONE, old_keys, keys)):
         if only := [candidate_label(*key) for key in found if key not in others]:
             remarks.append(f"{word}: {where}: candidates {', '.join(only)}")
     name, _, k = metric.partition("@")
