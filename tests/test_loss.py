@@ -19,9 +19,9 @@ from recbole_hiersrec.model.loss import (
     multi_task,
     next_items,
     sampled_softmax,
-    seen_items,
     step_items,
 )
+from recbole_hiersrec.model.repeats import own_items
 from recbole_hiersrec.queries import Apart, distinct, join_apart
 
 N_ITEMS = 9
@@ -48,27 +48,32 @@ def test_distinct_by_hand() -> None:
     assert distinct(padded([[4, 2, 4, 4, 1, 2]], 7)).tolist() == [[4, 2, 0, 0, 1, 0, 0]]
 
 
-def test_seen_items_by_hand() -> None:
+def test_own_items_by_hand() -> None:
+    """Items, how often, and how many steps ago."""
     history = padded([[4, 2, 4, 1], [5]], 5)
-    assert seen_items(history, history > 0).tolist() == [
-        [4, 0, 0, 0, 0],
-        [4, 2, 0, 0, 0],
-        [4, 2, 0, 0, 0],
-        [4, 2, 0, 1, 0],
-        [5, 0, 0, 0, 0],
+    own = own_items(history, *(history > 0).nonzero(as_tuple=True))
+    expected = [
+        ([4, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]),
+        ([4, 2, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]),
+        ([4, 2, 0, 0, 0], [2, 1, 0, 0, 0], [0, 1, 0, 0, 0]),
+        ([4, 2, 0, 1, 0], [2, 1, 0, 1, 0], [1, 2, 0, 0, 0]),
+        ([5, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]),
     ]
+    assert list(zip(own.ids.tolist(), own.times.tolist(), own.since.tolist(), strict=True)) == expected
 
 
 @given(sessions=HISTORIES)
-def test_seen_items_equal_naive_ones(sessions: list[list[int]]) -> None:
+def test_own_items_equal_naive_ones(sessions: list[list[int]]) -> None:
     history = padded(sessions)
-    seen = seen_items(history, history > 0).tolist()
-    expected = [set(session[: end + 1]) for session in sessions for end in range(len(session))]
-    assert [sorted(item for item in row if item) for row in seen] == [sorted(items) for items in expected]
-    firsts = [
-        [s.index(item) for item in sorted(set(s[: end + 1]))] for s in sessions for end in range(len(s))
-    ]
-    assert [[row.index(item) for item in sorted(row) if item] for row in seen] == firsts
+    own = own_items(history, *(history > 0).nonzero(as_tuple=True))
+    begun = [session[: end + 1] for session in sessions for end in range(len(session))]
+    for row, items in enumerate(begun):
+        ids = own.ids[row].tolist()
+        assert {item: ids.index(item) for item in ids if item} == {item: items.index(item) for item in items}
+        for place, item in enumerate(ids):
+            times = items.count(item) if item else 0
+            since = items[::-1].index(item) if item else 0
+            assert (int(own.times[row, place]), int(own.since[row, place])) == (times, since)
 
 
 @given(
@@ -181,7 +186,7 @@ def test_the_loss_with_a_bonus_by_hand() -> None:
     # All but 4 and 5 are counted already. In the end 4 is drawn twice, where 3 times were expected: 10 + 2/3.
     for sampler in (None, Given([4, 5, 1, 3, 2], [1.0] * 5), Given([4, 1, 3, 4, 2], [3.0] * 5)):
         items = step_items(history, targets, 5, sampler, remembered)  # type: ignore[arg-type]
-        seen = seen_items(items.history, real)
+        seen = own_items(items.history, *real.nonzero(as_tuple=True)).ids
         apart = join_apart(Apart(seen, own * (seen > 0)), Apart(items.known, known))
         vectors = torch.zeros(len(items.ids), 2)
         losses.append(item_loss(torch.ones(1, 2), items, vectors, real, apart).item())
@@ -214,7 +219,7 @@ class Case:
 
     def loss(self, sampler: Any, repeat: bool, remember: bool) -> Tensor:
         items = step_items(self.history, self.targets, N_ITEMS, sampler, self.known)
-        seen = seen_items(items.history, self.real)
+        seen = own_items(items.history, *self.real.nonzero(as_tuple=True)).ids
         own = Apart(seen, self.own * (seen > 0))
         known = Apart(items.known, self.bonus * (items.known > 0))
         apart = {(1, 1): lambda: join_apart(own, known), (1, 0): lambda: own, (0, 1): lambda: known}
@@ -248,7 +253,8 @@ def test_the_cases_have_targets_that_are_known_and_in_the_session() -> None:
     found = 0
     for made in map(Case, range(5)):
         target = made.targets.unsqueeze(1)
-        own = (seen_items(made.history, made.real) == target).any(1)
+        ids = own_items(made.history, *made.real.nonzero(as_tuple=True)).ids
+        own = (ids == target).any(1)
         found += int(((made.known == target).any(1) & own).sum())
     assert found > 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from recbole_hiersrec.evaluation.scorer import Cases, Scorer, score
 from recbole_hiersrec.model.loss import full_softmax
 from recbole_hiersrec.model.memory import Memory, build_memory
 from recbole_hiersrec.model.network import HierSRecNetwork, build_network
-from recbole_hiersrec.queries import Queries, distinct
+from recbole_hiersrec.model.repeats import RepeatTerm, own_items
+from recbole_hiersrec.queries import Queries
 from recbole_hiersrec.retrieval.cells import Cells
 from recbole_hiersrec.retrieval.lists import build_lists
 from recbole_hiersrec.settings import HierSRecSettings
@@ -104,7 +106,7 @@ class NetworkScorer:
         apart = None
         if self.network.memory is not None:
             known = self.network.memory.recall(history, length, rows, positions)
-            apart = self.network.apart(states, distinct(history), *known)
+            apart = self.network.apart(states, own_items(history, rows, positions), *known)
         return Queries(self.network.queries(heads), history, apart)
 
     def item_vectors(self) -> torch.Tensor:
@@ -204,10 +206,13 @@ def test_one_position_of_each_session_says_what_it_says_among_all(
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
 
 
-def test_bonuses_add_up_over_all_items_whether_put_together_or_not() -> None:
+@pytest.mark.parametrize("repeat_term", [True, "counted"])
+def test_bonuses_add_up_over_all_items_whether_put_together_or_not(repeat_term: bool | str) -> None:
     """Loss and gradients; items that the session holds and the memory knows have two bonuses."""
-    net = network(remember=True, **REMEMBERED)
+    net = network(remember=True, repeat_term=repeat_term, **REMEMBERED)
     assert net.memory is not None
+    assert net.repeat is not None
+    torch.nn.init.normal_(net.repeat.bias, std=0.1)
     history = torch.tensor([[1, 2, 3, 4, 5], [7, 8, 7, 9, 3], [4, 4, 0, 0, 0]])
     length = torch.tensor([5, 5, 2])
     targets = torch.tensor([6, 2, 5])
@@ -216,7 +221,8 @@ def test_bonuses_add_up_over_all_items_whether_put_together_or_not() -> None:
         net.zero_grad()
         states, heads = net.read(history, length - 1)
         known = net.memory.recall(history, length, torch.arange(3), length - 1)
-        apart = net.apart(states, distinct(history), *known, once=once)
+        own = own_items(history, torch.arange(3), length - 1)
+        apart = net.apart(states, own, *known, once=once)
         assert apart is not None
         n_twice = sum(len(row) - len(set(row)) for row in (ids[ids > 0].tolist() for ids in apart.ids))
         assert (n_twice == 0) == once
@@ -227,6 +233,43 @@ def test_bonuses_add_up_over_all_items_whether_put_together_or_not() -> None:
         }
         found.append((loss.detach(), gradients))
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)
+
+
+def test_the_repeat_term_by_hand() -> None:
+    """State (2, -1); session 5, 7, 5, 9 up to its third step: 5 came twice and last, 7 once, a step before."""
+    states, history = torch.tensor([[2.0, -1.0]]), torch.tensor([[5, 7, 5, 9]])
+    own = own_items(history, torch.tensor([0]), torch.tensor([2]))
+    plain, counted = RepeatTerm(2, counted=False), RepeatTerm(2, counted=True)
+    with torch.no_grad():
+        plain.weight.copy_(torch.tensor([[0.5, 1.0]]))
+        plain.bias.fill_(0.25)
+        counted.weight.copy_(torch.tensor([[0.5, 1.0], [1.0, 0.0], [0.0, -1.0]]))
+        counted.bias.copy_(torch.tensor([0.1, 0.2, 0.3]))
+    assert plain(states, own).tolist() == [[0.25, 0.25, 0.0, 0.0]]
+    base, often, ago = 0 + 10 * 0.1, 2 + 10 * 0.2, 1 + 10 * 0.3
+    expected = [base + often * math.log(2), base - ago * math.log(2), 0.0, 0.0]
+    assert counted(states, own)[0].tolist() == pytest.approx(expected)
+
+
+def test_a_counted_repeat_term_lifts_what_came_often_and_lately() -> None:
+    """In the scores of all items, with the state held fixed: nothing else moves."""
+    net = network(repeat_term="counted", followers=0)
+    history, length = torch.tensor([[3, 4, 4, 6, 8, 0]]), torch.tensor([5])
+
+    def scores(*shifts: float) -> torch.Tensor:
+        assert net.repeat is not None
+        with torch.no_grad():
+            net.repeat.weight.zero_()
+            net.repeat.bias.copy_(torch.tensor(shifts) / 10)
+            return score(net.encode(history, length, 5), net.item_vectors())[0]
+
+    without = scores(0, 0, 0)
+    moved = {int(item): scores(1, 2, 3)[item] - without[item] for item in range(1, N_ITEMS + 1)}
+    since = {3: 4, 4: 2, 6: 1, 8: 0}
+    times = {3: 1, 4: 2, 6: 1, 8: 1}
+    for item, by in moved.items():
+        bonus = 1 + 2 * math.log(times[item]) - 3 * math.log1p(since[item]) if item in since else 0
+        assert float(by) == pytest.approx(bonus, abs=1e-5)
 
 
 def test_chosen_item_vectors_equal_the_table() -> None:

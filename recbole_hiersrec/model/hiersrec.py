@@ -14,12 +14,12 @@ from recbole_hiersrec.model.loss import (
     multi_task,
     next_items,
     sampler_of,
-    seen_items,
     step_items,
     takes_sparse,
 )
 from recbole_hiersrec.model.memory import Memory, build_memory
 from recbole_hiersrec.model.network import build_network
+from recbole_hiersrec.model.repeats import own_items
 from recbole_hiersrec.queries import Queries, add_apart, checked_items, checked_sessions
 from recbole_hiersrec.settings import hiersrec_settings
 
@@ -71,13 +71,13 @@ class HierSRec(SequentialRecommender):
         items = step_items(history, targets, self.n_items - 1, self.sampler, known)
         vectors = self.network.items(items.ids)  # [U, D]
         states, heads = self.network.read(items.history, real, vectors)  # [T, D]
-        seen = None if self.network.repeat is None else seen_items(items.history, real)
+        own = None if self.network.repeat is None else own_items(items.history, rows, positions)
         of_items = item_loss(
             self.network.queries(heads),
             items,
             self.network.item_vectors(items.ids, vectors),
             real,
-            self.network.apart(states, seen, items.known, odds, once=items.negatives is not None),
+            self.network.apart(states, own, items.known, odds, once=items.negatives is not None),
         )
         categories = self.network.items.item_category[targets]
         return multi_task(of_items, heads.category_logits, categories, self.loss_weights)

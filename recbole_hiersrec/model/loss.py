@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recbole_hiersrec.model.products import listed_products
-from recbole_hiersrec.queries import Apart, distinct
+from recbole_hiersrec.queries import Apart
 from recbole_hiersrec.settings import HierSRecSettings
 
 
@@ -33,21 +33,6 @@ def next_items(history: Tensor, length: Tensor, target: Tensor) -> Tensor:
     labels = torch.zeros_like(history)
     labels[:, :-1] = history[:, 1:]
     return labels.scatter(1, (length - 1).unsqueeze(1), target.unsqueeze(1))
-
-
-def seen_items(history: Tensor, real: Tensor) -> Tensor:
-    """The distinct items that a session holds up to each target.
-
-    Args:
-        history: item ids, or positions in a list of items where 0 is the PAD; padded on the right, [B, L].
-        real: positions that have a target, [B, L].
-
-    Returns:
-        [T, L]; 0 where an item stands further left already, or comes after the target's position.
-    """
-    rows, positions = real.nonzero(as_tuple=True)
-    after = torch.arange(history.size(1), device=history.device) > positions.unsqueeze(1)  # [T, L]
-    return distinct(history)[rows].masked_fill(after, 0)
 
 
 def full_softmax(

@@ -18,7 +18,8 @@ from recbole_hiersrec.model.encoder import SessionEncoder
 from recbole_hiersrec.model.heads import HeadsOutput, HierarchicalHeads
 from recbole_hiersrec.model.items import ItemVectors
 from recbole_hiersrec.model.memory import Memory
-from recbole_hiersrec.queries import Apart, Queries, distinct, join_apart
+from recbole_hiersrec.model.repeats import OwnItems, RepeatTerm, own_items
+from recbole_hiersrec.queries import Apart, Queries, join_apart
 from recbole_hiersrec.settings import HierSRecSettings
 
 _ONE = 0.541324854612918  # softplus(_ONE) = 1
@@ -29,7 +30,7 @@ class HierSRecNetwork(nn.Module):
 
     The score is one inner product of :meth:`queries` with :meth:`item_vectors`, of width A = D (1 + M) + 1, so any
     maximum-inner-product index serves it exactly. With ``repeat_term`` the items that the session already holds
-    get r(h) on top, which learns whether this kind of session repeats items; with ``memory`` those that followed
+    get that on top, which learns whether this kind of session repeats items; with ``memory`` those that followed
     its last items in training get theirs. Both are few items, so they are scored apart.
 
     Args:
@@ -38,7 +39,7 @@ class HierSRecNetwork(nn.Module):
         heads: of M levels; 0 leaves the category task out.
         initializer_range: standard deviation of all embeddings at the start.
         category_encoder: of sessions, for the category task; None: it has the states of the item task.
-        repeat_term: whether the session's own items get r(h).
+        repeat_term: whether the session's own items get a :class:`RepeatTerm`; "counted": the counted one.
         memory: of what followed the items in training; None: no bonus for that.
         category_score: "joint": the levels' terms are in the score; "detached": the item task does not train them;
             "none": they are not in it.
@@ -52,7 +53,7 @@ class HierSRecNetwork(nn.Module):
         initializer_range: float,
         *,
         category_encoder: SessionEncoder | None = None,
-        repeat_term: bool = False,
+        repeat_term: bool | str = False,
         memory: Memory | None = None,
         category_score: str = "joint",
     ) -> None:
@@ -68,7 +69,7 @@ class HierSRecNetwork(nn.Module):
         self.item_bias = nn.Embedding.from_pretrained(
             torch.zeros(items.n_items + 1, 1), freeze=False, sparse=items.sparse
         )
-        self.repeat = nn.Linear(heads.hidden_size, 1) if repeat_term else None
+        self.repeat = RepeatTerm(heads.hidden_size, repeat_term == "counted") if repeat_term else None
         self.memory = memory
 
     def _initialise(self, std: float) -> None:
@@ -100,13 +101,13 @@ class HierSRecNetwork(nn.Module):
         return states[0], self.heads(*states)
 
     def apart(
-        self, states: Tensor, seen: Tensor | None, known: Tensor, odds: Tensor, once: bool = True
+        self, states: Tensor, own: OwnItems | None, known: Tensor, odds: Tensor, once: bool = True
     ) -> Apart | None:
-        """Items that get a bonus: the session's own r(h), and those that the memory knows.
+        """Items that get a bonus: the session's own, and those that the memory knows.
 
         Args:
             states: [T, D].
-            seen: distinct items of each session, 0-padded, [T, L]; None: they get no bonus.
+            own: items of each session; None: they get no bonus.
             known: items that the memory knows, 0-padded, [T, E].
             odds: that it gives them, [T, E].
             once: put the two bonuses of an item together, so that it stands there once; that takes T x E x L steps.
@@ -115,14 +116,15 @@ class HierSRecNetwork(nn.Module):
             The session's own items (if there is a repeat term), then the known ones; None if there is neither.
         """
         remembered = None if self.memory is None else self.memory.bonus(states, known, odds)
-        if self.repeat is None or seen is None:
+        if self.repeat is None or own is None:
             return remembered
-        own = Apart(seen, self.repeat(states).float() * (seen > 0))
+        repeated = Apart(own.ids, self.repeat(states, own))
         if remembered is None:
-            return own
+            return repeated
         if once:
-            return join_apart(own, remembered)
-        return Apart(torch.cat([own.ids, remembered.ids], 1), torch.cat([own.bonus, remembered.bonus], 1))
+            return join_apart(repeated, remembered)
+        ids, bonuses = zip((repeated.ids, repeated.bonus), (remembered.ids, remembered.bonus), strict=True)
+        return Apart(torch.cat(ids, 1), torch.cat(bonuses, 1))
 
     def encode(
         self, history: Tensor, length: Tensor, longest: int, item_vectors: Tensor | None = None
@@ -143,8 +145,8 @@ class HierSRecNetwork(nn.Module):
         rows, last = torch.arange(len(history), device=history.device), length - 1
         # What is padding in all rows changes nothing, and costs as much as items do.
         states, heads = self.read(history[:, :longest], last, table)
-        seen = None if self.repeat is None else distinct(history)
-        apart = self.apart(states, seen, *self.recall(history, length, rows, last))
+        own = None if self.repeat is None else own_items(history, rows, last)
+        apart = self.apart(states, own, *self.recall(history, length, rows, last))
         return Queries(self.queries(heads), history, apart, tuple(heads.category_logits))
 
     def recall(
