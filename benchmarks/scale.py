@@ -38,7 +38,7 @@ from recbole_hiersrec.data.taxonomy import Taxonomy
 from recbole_hiersrec.evaluation.speed import TOTAL, Step, Timing, rule_steps, take_turns, using_threads
 from recbole_hiersrec.model.memory import build_memory
 from recbole_hiersrec.model.network import HierSRecNetwork, build_network
-from recbole_hiersrec.queries import Queries, check_sessions, distinct
+from recbole_hiersrec.queries import Queries, check_sessions
 from recbole_hiersrec.retrieval.budget import candidate_label, item_budget
 from recbole_hiersrec.retrieval.cells import Cells
 from recbole_hiersrec.retrieval.lists import build_lists, cell_cap
@@ -82,7 +82,9 @@ class Served:
         self.network.queries(heads)
         memory = self.network.memory
         assert memory is not None
-        apart = self.network.apart(states, distinct(history), *memory.recall(history, length, *last))
+        apart = self.network.apart(
+            states, self.network.own(history, *last), *memory.recall(history, length, *last)
+        )
         return Queries(planted, history, apart, tuple(heads.category_logits))
 
 

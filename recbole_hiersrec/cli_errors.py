@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -34,6 +34,16 @@ def one_line_errors(
             traceback.print_exc()
         typer.echo(f"hiersrec: error: {error.filename or 'output'}: {error.strerror or error}", err=True)
         raise typer.Exit(2) from None
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == __package__:
+            _defect(error)
+        if debug:
+            traceback.print_exc()
+        typer.echo(
+            f"hiersrec: error: {error.name} is not installed; `hiersrec doctor` says how to get what is missing",
+            err=True,
+        )
+        raise typer.Exit(2) from None
     except KeyboardInterrupt:
         if debug:
             traceback.print_exc()
@@ -42,9 +52,13 @@ def one_line_errors(
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
     except Exception as error:
-        # Not 1: that is what a gate says of accuracy that fell.
-        traceback.print_exc()
-        typer.echo(
-            f"hiersrec: {type(error).__name__}, a defect of hiersrec: please report the lines above", err=True
-        )
-        raise typer.Exit(DEFECT) from None
+        _defect(error)
+
+
+def _defect(error: Exception) -> NoReturn:
+    traceback.print_exc()
+    typer.echo(
+        f"hiersrec: {type(error).__name__}, a defect of hiersrec: please report the lines above", err=True
+    )
+    # Not 1: that is what a gate says of accuracy that fell.
+    raise typer.Exit(DEFECT) from None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from numbers import Integral, Real
@@ -180,10 +180,12 @@ class Recommender:
         self, sessions: Sequence[Sequence[str | int]]
     ) -> tuple[list[list[int]], list[tuple[str, ...]]]:
         """Ids of each session's last items, and the items that are not known."""
-        if isinstance(sessions, str) or any(isinstance(session, str) for session in sessions):
-            raise InputError(
-                "sessions: received a text, allowed: a list of sessions, each a list of item ids"
-            )
+        allowed = "a list of sessions, each a list of item ids"
+        if isinstance(sessions, str) or not isinstance(sessions, Iterable):
+            raise InputError(f"sessions: received {short(sessions)}, allowed: {allowed}")
+        for row, session in enumerate(sessions):
+            if isinstance(session, str) or not isinstance(session, Iterable):
+                raise InputError(f"sessions: session {row}: received {short(session)}, allowed: {allowed}")
         known, unknown = [], []
         for session in sessions:
             tokens = _texts(session)

@@ -89,7 +89,7 @@ class HierSRecSettings(Settings):
         description="Whether the category task has a Transformer of its own, which reads the item vectors and does "
         "not move them.",
     )
-    repeat_term: bool | Literal["counted"] = Field(
+    repeat_term: Literal[True, False, "counted"] = Field(
         True,
         description="Add r(h) to the score of the items that the session already holds: learns from the session "
         "whether items come again. 'counted' looks at how often and how long ago each came, too.",

@@ -51,7 +51,7 @@ class Model:
         apart = None
         if self.network.memory is not None:
             known = self.network.memory.recall(history, length, *last)
-            apart = self.network.apart(states, distinct(history), *known)
+            apart = self.network.apart(states, self.network.own(history, *last), *known)
         elif self.apart:
             ids = distinct(history)
             apart = Apart(ids, torch.tensor([[2.5], [-1.5], [0.5], [3.0]]).expand(ids.shape))
@@ -93,6 +93,7 @@ MADE_OF = [
     {"remember": True, "followers": 3, "follower_items": 1, "follower_window": 1},
     {"remember": True, "followers": 3, "follower_items": 2, "follower_fields": ("b", "brand")},
     {"remember": True, "followers": 3, "follower_limit": 5, "repeat_term": False},
+    {"remember": True, "followers": 3, "repeat_term": "counted"},
 ]
 
 

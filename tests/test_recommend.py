@@ -403,8 +403,10 @@ def test_no_sessions_get_no_answers(model: Recommender) -> None:
         ({"allow_categories": []}, "allow_categories: received none, which allows nothing"),
         ({"items": ["i3", "nope"]}, "items: unknown item 'nope'; allowed: the 240 of the model"),
         ({"items": []}, "items: received none"),
-        ({"sessions": "i1,i2"}, "sessions: received a text, allowed: a list of sessions"),
-        ({"sessions": ["i1", "i2"]}, "sessions: received a text"),
+        ({"sessions": "i1,i2"}, "sessions: received 'i1,i2', allowed: a list of sessions"),
+        ({"sessions": None}, "sessions: received None"),
+        ({"sessions": ["i1", "i2"]}, "sessions: session 0: received 'i1', allowed: a list of sessions"),
+        ({"sessions": [["i1"], 242]}, "sessions: session 1: received 242"),
     ],
 )
 def test_what_cannot_be_asked(model: Recommender, wrong: dict[str, Any], message: str) -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from true_suite import finish
 from typer.testing import CliRunner
 
 from recbole_hiersrec.atomic import locked
 from recbole_hiersrec.cli import app
+from recbole_hiersrec.cli_errors import one_line_errors
 from recbole_hiersrec.publish import publish
 from recbole_hiersrec.report.page import FILES
 from recbole_hiersrec.verify import verify
@@ -212,6 +214,24 @@ def test_a_folder_in_the_way_of_one_file_keeps_all_others_from_being_written(
         suite, "--out", tmp_path / "out"
     )
     assert content(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "line"),
+    [
+        ("scipy.stats", 2, "hiersrec: error: scipy.stats is not installed; `hiersrec doctor` says"),
+        ("recbole_hiersrec.nowhere", 70, "hiersrec: ModuleNotFoundError, a defect of hiersrec"),
+    ],
+)
+def test_a_package_that_is_missing_is_one_line(
+    capsys: pytest.CaptureFixture[str], name: str, status: int, line: str
+) -> None:
+    with pytest.raises(typer.Exit) as left, one_line_errors(debug=False):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    assert left.value.exit_code == status
+    told = capsys.readouterr().err.splitlines()
+    assert told[-1].startswith(line)
+    assert len(told) == 1 or status == 70
 
 
 def test_a_defect_has_an_exit_status_of_its_own(suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:

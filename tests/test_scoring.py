@@ -154,6 +154,10 @@ class TestWithoutRepeatTerm(TestHierSRec):
     settings = (("repeat_term", False),)
 
 
+class TestCountedRepeatTerm(TestHierSRec):
+    settings = (("repeat_term", "counted"),)
+
+
 class TestWithoutFollowers(TestHierSRec):
     settings = (("followers", 0),)
 

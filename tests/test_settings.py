@@ -79,6 +79,14 @@ def test_hiersrec_settings_pick_their_own_keys() -> None:
         hiersrec_settings({"metadata_dropout_prob": 0.2, "use_item_id": False}, "x")
 
 
+def test_the_repeat_term_is_on_off_or_counted() -> None:
+    for value in (True, False, "counted"):
+        assert parse(HierSRecSettings, {"repeat_term": value}, "here").repeat_term == value
+    with pytest.raises(InputError, match=r"here: repeat_term: .*'counted'.*received 'count'") as caught:
+        parse(HierSRecSettings, {"repeat_term": "count"}, "here")
+    assert "\n" not in str(caught.value)
+
+
 def test_loss_weights_a_level() -> None:
     assert HierSRecSettings(category_loss_weight=0.5).loss_weights(2) == (0.5, 0.5)
     assert HierSRecSettings(category_loss_weight=(0.1, 0.2)).loss_weights(2) == (0.1, 0.2)

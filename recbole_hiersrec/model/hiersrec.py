@@ -19,7 +19,6 @@ from recbole_hiersrec.model.loss import (
 )
 from recbole_hiersrec.model.memory import Memory, build_memory
 from recbole_hiersrec.model.network import build_network
-from recbole_hiersrec.model.repeats import own_items
 from recbole_hiersrec.queries import Queries, add_apart, checked_items, checked_sessions
 from recbole_hiersrec.settings import hiersrec_settings
 
@@ -71,7 +70,7 @@ class HierSRec(SequentialRecommender):
         items = step_items(history, targets, self.n_items - 1, self.sampler, known)
         vectors = self.network.items(items.ids)  # [U, D]
         states, heads = self.network.read(items.history, real, vectors)  # [T, D]
-        own = None if self.network.repeat is None else own_items(items.history, rows, positions)
+        own = self.network.own(items.history, rows, positions)
         of_items = item_loss(
             self.network.queries(heads),
             items,

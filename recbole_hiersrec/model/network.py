@@ -100,6 +100,10 @@ class HierSRecNetwork(nn.Module):
             states = [encoder(vectors, where) for encoder, vectors in encoders]
         return states[0], self.heads(*states)
 
+    def own(self, history: Tensor, rows: Tensor, positions: Tensor) -> OwnItems | None:
+        """What the repeat term looks at, None if there is none; arguments as those of :func:`own_items`."""
+        return None if self.repeat is None else own_items(history, rows, positions, self.repeat.counted)
+
     def apart(
         self, states: Tensor, own: OwnItems | None, known: Tensor, odds: Tensor, once: bool = True
     ) -> Apart | None:
@@ -145,8 +149,7 @@ class HierSRecNetwork(nn.Module):
         rows, last = torch.arange(len(history), device=history.device), length - 1
         # What is padding in all rows changes nothing, and costs as much as items do.
         states, heads = self.read(history[:, :longest], last, table)
-        own = None if self.repeat is None else own_items(history, rows, last)
-        apart = self.apart(states, own, *self.recall(history, length, rows, last))
+        apart = self.apart(states, self.own(history, rows, last), *self.recall(history, length, rows, last))
         return Queries(self.queries(heads), history, apart, tuple(heads.category_logits))
 
     def recall(

@@ -27,20 +27,23 @@ class OwnItems:
     """
 
     ids: Tensor
-    times: Tensor
-    since: Tensor
+    times: Tensor | None = None
+    since: Tensor | None = None
 
 
-def own_items(history: Tensor, rows: Tensor, positions: Tensor) -> OwnItems:
+def own_items(history: Tensor, rows: Tensor, positions: Tensor, counted: bool = True) -> OwnItems:
     """The items that a session holds up to and with each of T positions.
 
     Args:
         history: item ids, or positions in a list of items where 0 is the PAD; padded on the right, [B, L].
         rows: sessions of the positions, [T].
         positions: [T].
+        counted: whether ``times`` and ``since`` are wanted.
     """
     places = torch.arange(history.size(1), device=history.device)
     ids = distinct(history)[rows].masked_fill(places > positions.unsqueeze(1), 0)  # [T, L]
+    if not counted:
+        return OwnItems(ids)
     same = history.unsqueeze(2) == history.unsqueeze(1)  # [B, L, L]: item, later place
     times = same.cumsum(2)[rows, :, positions]
     last = (same * places).cummax(2).values[rows, :, positions]
@@ -70,11 +73,13 @@ class RepeatTerm(nn.Linear):
 
         Args:
             states: [T, D].
-            own: of each state's session.
+            own: of each state's session, counted if the term is.
         """
         real = own.ids > 0
         if not self.counted:
             return super().forward(states).float() * real
+        assert own.times is not None
+        assert own.since is not None
         found = (states @ self.weight.T).float() + PACE * self.bias
         base, often, ago = found.unsqueeze(2).unbind(1)  # [T, 1] each
         return (base + often * own.times.clamp(min=1).log() - ago * own.since.log1p()) * real
